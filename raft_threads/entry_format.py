@@ -13,6 +13,9 @@ import zlib
 from typing import Tuple
 from urllib.parse import unquote_to_bytes
 
+# The largest command. A command of nothing but newlines grows threefold when it is escaped.
+MAX_COMMAND_BYTES = 2 * 1024 * 1024
+
 
 class BadLine(ValueError):
     """A line that is not a whole, unharmed log entry."""

@@ -53,6 +53,9 @@ class Log:
         self._terms: List[int] = [entry.term for entry in self._entries]
         self.saved_index = self.last_index
 
+    def __repr__(self) -> str:
+        return f"<Log of terms {self._terms[-20:]} up to index {self.last_index}, saved to {self.saved_index}>"
+
     @property
     def last_index(self) -> int:
         """The index of the last entry; 0 when the log is empty."""

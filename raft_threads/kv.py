@@ -1,0 +1,111 @@
+"""The example state machine (§2): a key-value store whose commands and results are small JSON objects.
+
+    {"op":"put","key":"x","value":"1"}  ->  {"ok":true}
+
+Keys and values are text. Both sides are here: what a client writes into the log, and what a server makes of it. The
+store is used by one thread, the node's applier, and by whoever reads `items` while no commands come.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, Optional
+
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def put_command(key: str, value: str) -> bytes:
+    """Return the command that sets `key` to `value`."""
+    return _encode({"op": "put", "key": key, "value": value})
+
+
+def get_command(key: str) -> bytes:
+    """Return the command that reads `key`. It goes through the log like the others, so it is never stale (§8)."""
+    return _encode({"op": "get", "key": key})
+
+
+def delete_command(key: str) -> bytes:
+    """Return the command that removes `key`."""
+    return _encode({"op": "delete", "key": key})
+
+
+def append_command(key: str, value: str) -> bytes:
+    """Return the command that appends `value` to what `key` holds, nothing if it is absent."""
+    return _encode({"op": "append", "key": key, "value": value})
+
+
+def cas_command(key: str, expected: Optional[str], value: str) -> bytes:
+    """Return the command that sets `key` to `value` if it holds `expected`; None expects that it is absent."""
+    return _encode({"op": "cas", "key": key, "expected": expected, "value": value})
+
+
+def _encode(command: Dict[str, Any]) -> bytes:
+    """Raises ValueError for text that is not valid Unicode."""
+    try:
+        return _to_json(command).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("keys and values must be valid Unicode text") from error
+
+
+def decode_result(result: bytes) -> Dict[str, Any]:
+    """Return a result as a dictionary. Raises ValueError when it is not a JSON object."""
+    decoded = json.loads(result)
+    if not isinstance(decoded, dict):
+        raise ValueError("a result is a JSON object")
+    return decoded
+
+
+class KeyValueStore:
+    """A dictionary of text, changed by commands."""
+
+    def __init__(self) -> None:
+        self.items: Dict[str, str] = {}
+        self._operations: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
+            "put": self._put,
+            "get": self._get,
+            "delete": self._delete,
+            "append": self._append,
+            "cas": self._compare_and_swap,
+        }
+
+    def apply(self, command: bytes) -> bytes:
+        """Execute `command`; return `{"ok":true,...}`, or `{"ok":false,"error":...}` if it makes no sense.
+
+        Never raises for a bad command: it is in the log already, and every server must come to the same result.
+        """
+        try:
+            decoded = json.loads(command)
+            result = self._operations[decoded["op"]](decoded)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            result = {"ok": False, "error": "not a command of the key-value store"}
+        return _to_json(result).encode("utf-8", "backslashreplace")
+
+    def _put(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        self.items[_text(command["key"])] = _text(command["value"])
+        return {"ok": True}
+
+    def _get(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        return {"ok": True, "value": self.items.get(_text(command["key"]))}
+
+    def _delete(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        return {"ok": True, "existed": self.items.pop(_text(command["key"]), None) is not None}
+
+    def _append(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        key, value = _text(command["key"]), _text(command["value"])
+        self.items[key] = self.items.get(key, "") + value
+        return {"ok": True}
+
+    def _compare_and_swap(self, command: Dict[str, Any]) -> Dict[str, Any]:
+        key, expected, value = _text(command["key"]), command["expected"], _text(command["value"])
+        current = self.items.get(key)
+        if current != (None if expected is None else _text(expected)):
+            return {"ok": True, "swapped": False, "value": current}
+        self.items[key] = value
+        return {"ok": True, "swapped": True}
+
+
+def _text(value: Any) -> str:
+    """Return `value`. Raises TypeError when it is not text."""
+    if not isinstance(value, str):
+        raise TypeError("keys and values are text")
+    return value

@@ -1,0 +1,78 @@
+"""Turn a node's steps into events: compares the state before a step with the state after it (Fig. 2, Fig. 4)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence, Type
+
+from raft_threads.events import (
+    Audience,
+    BecameCandidate,
+    BecameLeader,
+    CommitAdvanced,
+    EntriesAppended,
+    EntriesDeleted,
+    Event,
+    Glimpse,
+    LeaderRecognized,
+    MessageReceived,
+    Observer,
+    SteppedDown,
+    VoteDenied,
+    VoteGranted,
+    glimpse,
+)
+from raft_threads.messages import Reply, Request, RequestVote, RequestVoteReply
+from raft_threads.state import Role, State
+
+
+class Narrator:
+    """Tells a node's observers what happened. Every method is called with the node's lock held."""
+
+    def __init__(self, state: State, observers: Sequence[Observer], monotonic: Callable[[], float]) -> None:
+        self._state = state
+        self._audience = Audience(observers)
+        self._monotonic = monotonic
+
+    def wants(self, kind: Type[Event]) -> bool:
+        """Return whether anybody listens for `kind`."""
+        return self._audience.wants(kind)
+
+    def tell(self, kind: Type[Event], **fields: Any) -> None:
+        """Tell of one event, if anybody wants it."""
+        if self._audience.wants(kind):
+            self._audience.tell(kind(self._state.id, self._monotonic(), glimpse(self._state), **fields))
+
+    def tell_of_request(self, peer: str, request: Request, reply: Reply) -> None:
+        """Tell that a peer's request was answered, and how the vote went if it asked for one."""
+        self.tell(MessageReceived, peer=peer, message=request, reply=reply)
+        if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply):
+            self.tell(VoteGranted if reply.vote_granted else VoteDenied, candidate=request.candidate_id)
+
+    def tell_changes(self, before: Glimpse, first_conflict: Optional[int] = None) -> None:
+        """Tell what a step changed. `first_conflict` is where it may have replaced entries of the log."""
+        self._tell_of_role(before)
+        self._tell_of_log(before, first_conflict)
+        if self._state.commit_index > before.commit_index:
+            self.tell(CommitAdvanced, previous=before.commit_index)
+
+    def _tell_of_role(self, before: Glimpse) -> None:
+        state = self._state
+        began_anew = state.current_term > before.term
+        if state.role is Role.CANDIDATE and (began_anew or before.role is not Role.CANDIDATE):
+            self.tell(BecameCandidate)
+        if state.role is Role.LEADER and before.role is not Role.LEADER:
+            self.tell(BecameLeader)
+        if state.role is Role.FOLLOWER and before.role is not Role.FOLLOWER:
+            self.tell(SteppedDown, was=before.role)
+        new_leader = state.leader_id is not None and (began_anew or state.leader_id != before.leader_id)
+        if new_leader and state.role is Role.FOLLOWER:
+            self.tell(LeaderRecognized, leader=state.leader_id)
+
+    def _tell_of_log(self, before: Glimpse, first_conflict: Optional[int]) -> None:
+        log = self._state.log
+        first_new = before.last_log_index + 1
+        if log.term_at(before.last_log_index) != before.last_log_term and first_conflict:
+            self.tell(EntriesDeleted, first_index=first_conflict, last_index=before.last_log_index)
+            first_new = first_conflict
+        if log.last_index >= first_new and self.wants(EntriesAppended):
+            self.tell(EntriesAppended, entries=tuple(log.entries_between(first_new, log.last_index)))

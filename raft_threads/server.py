@@ -1,0 +1,90 @@
+"""A whole server: a node with its sockets, its files and the key-value store (§2, Fig. 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Mapping, Optional, Sequence
+
+from raft_threads.addresses import Address
+from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, StatusRequest
+from raft_threads.events import Observer
+from raft_threads.kv import KeyValueStore
+from raft_threads.node import Node
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.runtime import Runtime
+from raft_threads.storage import FileStorage, sync_file
+from raft_threads.tcp_transport import TcpTransport
+from raft_threads.timing import Timing
+from raft_threads.transport import RequestRefused, Transport
+from raft_threads.wire import Message
+
+
+class KeyValueServer:
+    """One server of a replicated key-value store, as `serve` and the demo run it."""
+
+    def __init__(
+        self,
+        server: str,
+        addresses: Mapping[str, Address],
+        data_dir: Path,
+        *,
+        cluster: str = "raft",
+        timing: Timing = Timing(),
+        runtime: Runtime = Runtime(),
+        observers: Sequence[Observer] = (),
+        sync: Callable[[int], None] = sync_file,
+        wrap_transport: Callable[[Transport], Transport] = lambda transport: transport,
+    ) -> None:
+        """Open the directory and the port. Raises StorageError or CannotListen, with nothing left open.
+
+        `wrap_transport` may put something between node and network, as the demo does to cut connections.
+        """
+        self.id = server
+        self._addresses = addresses
+        self.store = KeyValueStore()
+        storage = FileStorage(data_dir, cluster, server, sync)
+        transport: Optional[TcpTransport] = None
+        try:
+            transport = TcpTransport(server, cluster, addresses, self._handle_client)
+            self.node = Node(
+                server,
+                list(addresses),
+                transport=wrap_transport(transport),
+                storage=storage,
+                state_machine=self.store,
+                timing=timing,
+                runtime=runtime,
+                observers=observers,
+            )
+        except Exception:
+            if transport is not None:
+                transport.close()
+            storage.close()
+            raise
+
+    def start(self) -> None:
+        """Start serving."""
+        self.node.start()
+
+    def stop(self) -> None:
+        """Stop serving; see Node.stop."""
+        self.node.stop()
+
+    def _handle_client(self, request: Message) -> Message:
+        if isinstance(request, StatusRequest):
+            return self.node.status()
+        if isinstance(request, Command):
+            return self._execute(request)
+        raise RequestRefused("clients send commands and ask for the status, nothing else")
+
+    def _execute(self, request: Command) -> Message:
+        """Have a client's command applied; say what is known of it when that does not come to pass (§8)."""
+        try:
+            return CommandResult(self.node.propose(request.command, request.timeout))
+        except NotLeader as error:
+            address = self._addresses.get(error.leader_id or "")
+            return Refusal(Outcome.NOT_LEADER, str(error), error.leader_id, str(address) if address else None)
+        except CommandFailed as error:
+            return Refusal(Outcome.FAILED, str(error))
+        except OutcomeUnknown as error:
+            return Refusal(Outcome.UNKNOWN, str(error))

@@ -1,0 +1,284 @@
+"""Messages as bytes: one JSON line, then as many raw lines as it announces (§5.1).
+
+    {"type":"append_entries","term":2,"leader_id":"n1",...,"lines":1}
+    8d1f03ae 12 2 command {"op":"put","key":"x","value":"1"}
+
+A person can type it into `nc` and read it in a packet capture. Entries and commands travel as the bytes they are
+stored as. Everything has a size limit, and what does not fit the format is refused, not guessed at.
+`docs/wire-format.md` describes every message.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from enum import Enum
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple, Type, Union
+
+from raft_threads.client_messages import (
+    Command,
+    CommandResult,
+    ErrorReply,
+    Hello,
+    Outcome,
+    Refusal,
+    ServerStatus,
+    StatusRequest,
+    Welcome,
+)
+from raft_threads.entry_format import MAX_COMMAND_BYTES, BadLine, escape, unescape
+from raft_threads.log import LogEntry
+from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_LINE_BYTES = 3 * MAX_COMMAND_BYTES + 100
+MAX_LINES = 10_000
+MAX_FRAME_BYTES = 2 * MAX_LINE_BYTES
+
+Message = Union[
+    AppendEntries,
+    AppendEntriesReply,
+    Command,
+    CommandResult,
+    ErrorReply,
+    Hello,
+    Refusal,
+    RequestVote,
+    RequestVoteReply,
+    ServerStatus,
+    StatusRequest,
+    Welcome,
+]
+
+
+class BadMessage(Exception):
+    """The bytes are not a message of ours. The text says in one line what is wrong with them."""
+
+
+class ConnectionEnded(Exception):
+    """The other side closed the connection between two messages."""
+
+
+# Field values. Each checker returns whether a decoded JSON value may stand in a field.
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 255
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= 3600
+
+
+def _is_outcome(value: Any) -> bool:
+    return value in [outcome.value for outcome in Outcome]
+
+
+def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+# For every message: its type on the wire, and its fields in the JSON line. What is not named there travels as lines.
+_LAYOUT: Dict[Type[Any], Tuple[str, Dict[str, Callable[[Any], bool]]]] = {
+    Hello: ("hello", {"cluster": _is_name, "sender": _or_null(_is_name), "receiver": _or_null(_is_name)}),
+    Welcome: ("welcome", {"cluster": _is_name, "id": _is_name}),
+    RequestVote: (
+        "request_vote",
+        {"term": _is_number, "candidate_id": _is_name, "last_log_index": _is_number, "last_log_term": _is_number},
+    ),
+    RequestVoteReply: ("request_vote_reply", {"term": _is_number, "vote_granted": _is_truth}),
+    AppendEntries: (
+        "append_entries",
+        {
+            "term": _is_number,
+            "leader_id": _is_name,
+            "prev_log_index": _is_number,
+            "prev_log_term": _is_number,
+            "leader_commit": _is_number,
+        },
+    ),
+    AppendEntriesReply: (
+        "append_entries_reply",
+        {
+            "term": _is_number,
+            "success": _is_truth,
+            "conflict_term": _or_null(_is_number),
+            "conflict_index": _or_null(_is_number),
+        },
+    ),
+    Command: ("command", {"timeout": _is_seconds}),
+    CommandResult: ("command_result", {}),
+    Refusal: (
+        "refusal",
+        {
+            "outcome": _is_outcome,
+            "message": _is_text,
+            "leader_id": _or_null(_is_name),
+            "leader_address": _or_null(_is_name),
+        },
+    ),
+    StatusRequest: ("status", {}),
+    ServerStatus: (
+        "status_reply",
+        {
+            "id": _is_name,
+            "role": _is_name,
+            "term": _is_number,
+            "leader": _or_null(_is_name),
+            "commit_index": _is_number,
+            "last_applied": _is_number,
+            "last_log_index": _is_number,
+        },
+    ),
+    ErrorReply: ("error", {"message": _is_text}),
+}
+_BY_TYPE: Dict[str, Type[Any]] = {name: kind for kind, (name, _) in _LAYOUT.items()}
+# A message may leave out the fields that have a default.
+_OPTIONAL = {kind: {field.name for field in fields(kind) if field.default is None} for kind in _LAYOUT}
+
+# One encoder for all messages: json.dumps with separators would build a new one at each call.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode(message: Message) -> bytes:
+    """Return the bytes of `message`, to be sent in one call."""
+    kind = type(message)
+    name, layout = _LAYOUT[kind]
+    header: Dict[str, Any] = {"type": name}
+    for field in layout:
+        value = getattr(message, field)
+        header[field] = value.value if isinstance(value, Enum) else value
+    lines = _lines_of(message)
+    if lines:
+        header["lines"] = len(lines)
+    return b"".join([_to_json(header).encode("ascii"), b"\n", *lines])
+
+
+def _lines_of(message: Message) -> List[bytes]:
+    if isinstance(message, AppendEntries):
+        return [entry.line for entry in message.entries]
+    if isinstance(message, Command):
+        return [escape(message.command) + b"\n"]
+    if isinstance(message, CommandResult):
+        return [escape(message.result) + b"\n"]
+    return []
+
+
+def read_message(stream: BinaryIO) -> Message:
+    """Read one message from `stream`, blocking until it is whole.
+
+    Raises ConnectionEnded at the end of the stream, BadMessage when the bytes make no sense or break off, and OSError
+    when the connection fails or the time set on the socket is up.
+    """
+    header = _read_header(stream)
+    kind = _BY_TYPE.get(header.pop("type", ""))
+    if kind is None:
+        raise BadMessage('unknown message: "type" must be one of ' + ", ".join(sorted(_BY_TYPE)))
+    lines = _read_lines(stream, header.pop("lines", 0))
+    return _build(kind, _checked_fields(kind, header), lines)
+
+
+def _read_header(stream: BinaryIO) -> Dict[str, Any]:
+    line = _read_line(stream, MAX_HEADER_BYTES)
+    if not line:
+        raise ConnectionEnded()
+    try:
+        header = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage("a message must begin with a line that is a JSON object") from error
+    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
+        raise BadMessage('a message must begin with a JSON object that has a "type"')
+    return header
+
+
+def _read_line(stream: BinaryIO, limit: int) -> bytes:
+    line = stream.readline(limit + 1)
+    if len(line) > limit:
+        raise BadMessage(f"a line is longer than {limit} bytes")
+    if line and not line.endswith(b"\n"):
+        raise BadMessage("the connection broke off in the middle of a message")
+    return line
+
+
+def _read_lines(stream: BinaryIO, count: Any) -> List[bytes]:
+    if not _is_number(count) or count > MAX_LINES:
+        raise BadMessage(f'"lines" must be a number up to {MAX_LINES}')
+    lines: List[bytes] = []
+    size = 0
+    for _ in range(count):
+        line = _read_line(stream, MAX_LINE_BYTES)
+        size += len(line)
+        if not line:
+            raise BadMessage("the connection broke off in the middle of a message")
+        if size > MAX_FRAME_BYTES:
+            raise BadMessage(f"a message is longer than {MAX_FRAME_BYTES} bytes")
+        lines.append(line)
+    return lines
+
+
+def _checked_fields(kind: Type[Any], header: Dict[str, Any]) -> Dict[str, Any]:
+    name, layout = _LAYOUT[kind]
+    unknown = header.keys() - layout.keys()
+    if unknown:
+        raise BadMessage(f"{name} has no field {sorted(unknown)[0]!r}"[:200])
+    for field, is_right in layout.items():
+        if field not in header and field in _OPTIONAL[kind]:
+            continue
+        if field not in header or not is_right(header[field]):
+            raise BadMessage(f"{name}: field {field!r} is missing or has a wrong value")
+    return header
+
+
+def _build(kind: Type[Any], values: Dict[str, Any], lines: List[bytes]) -> Any:
+    if kind is AppendEntries:
+        return _build_append_entries(values, lines)
+    if kind is Command:
+        return Command(command=_only_line(lines, MAX_COMMAND_BYTES), **values)
+    if kind is CommandResult:
+        return CommandResult(result=_only_line(lines, MAX_LINE_BYTES))
+    if lines:
+        raise BadMessage(f"{_LAYOUT[kind][0]} has no lines")
+    if kind is Refusal:
+        values["outcome"] = Outcome(values["outcome"])
+    return kind(**values)
+
+
+def _only_line(lines: List[bytes], limit: int) -> bytes:
+    if len(lines) != 1:
+        raise BadMessage("this message has exactly one line")
+    content = unescape(lines[0][:-1])
+    if len(content) > limit:
+        raise BadMessage(f"the content is longer than {limit} bytes")
+    return content
+
+
+def _build_append_entries(values: Dict[str, Any], lines: List[bytes]) -> AppendEntries:
+    """Make an AppendEntries, checking what no leader can ever send: gaps, falling terms, terms beyond its own."""
+    try:
+        entries = tuple(LogEntry.from_line(line) for line in lines)
+    except BadLine as error:
+        raise BadMessage(f"append_entries: an entry is damaged: {error}") from error
+    index, term = values["prev_log_index"], values["prev_log_term"]
+    for entry in entries:
+        index += 1
+        if entry.index != index or not term <= entry.term <= values["term"]:
+            raise BadMessage(f"append_entries: entry {entry.index} of term {entry.term} cannot stand at {index}")
+        term = entry.term
+    return AppendEntries(entries=entries, **values)
+
+
+def describe(message: Optional[Message]) -> str:
+    """Return the wire name of `message`, for error texts."""
+    return "nothing" if message is None else _LAYOUT[type(message)][0]
