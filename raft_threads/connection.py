@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from typing import BinaryIO
-
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ErrorReply, Hello, Welcome
 from raft_threads.wire import BadMessage, ConnectionEnded, Message, encode, read_message
@@ -30,7 +28,7 @@ class Connection:
             raise CannotConnect(f"cannot connect to {address}: {error}") from error
         # A frame is sent in one call, and Nagle's algorithm would hold its tail back for 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._stream: BinaryIO = self._socket.makefile("rb")
+        self._stream = self._socket.makefile("rb")
 
     def introduce(self, hello: Hello, timeout: float) -> Welcome:
         """Say who we are and whom we want, and return the answer. Raises CannotConnect."""

@@ -8,8 +8,9 @@ order in which things happened; an event that nobody wants is never made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, FrozenSet, NamedTuple, Optional, Protocol, Sequence, Tuple, Type
+from typing import Any, FrozenSet, NamedTuple, Optional, Protocol, Tuple, Type
 
 from raft_threads.log import LogEntry
 from raft_threads.messages import Reply, Request

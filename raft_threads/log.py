@@ -7,8 +7,9 @@ answers only for what is durable (Fig. 2, "Persistent state").
 from __future__ import annotations
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Iterable, List, Optional
+from typing import List, Optional
 
 from raft_threads.entry_format import BadLine, format_entry, parse_entry
 

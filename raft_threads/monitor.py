@@ -8,7 +8,8 @@ with the lock held.
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Dict, Optional
 
 from raft_threads import replication
 from raft_threads.disk import Disk

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence, Type
+from collections.abc import Sequence
+from typing import Any, Callable, Optional, Type
 
 from raft_threads.events import (
     Audience,

@@ -11,7 +11,8 @@ Time, threads, chance, network, disk and state machine are handed in. No module 
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, List, Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable, List, Optional, Protocol, Tuple
 
 from raft_threads import election, replication
 from raft_threads.client_messages import ServerStatus

@@ -6,7 +6,8 @@ function works on plain state, never blocks, and is called with the lock held.
 
 from __future__ import annotations
 
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import List, Tuple
 
 from raft_threads import election
 from raft_threads.log import COMMAND, Log, LogEntry

@@ -65,9 +65,8 @@ class RpcServer(socketserver.TCPServer):
             target=self.serve_forever, args=(POLL_INTERVAL,), name=f"{server_id}/acceptor"
         )
         try:
-            family, _, _, _, resolved = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
-            self.address_family = family
-            super().__init__(resolved[:2], Conversation)
+            self.address_family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
+            super().__init__(address, Conversation)
         except (OSError, UnicodeError, OverflowError) as error:
             raise CannotListen(f"cannot listen on {address}: {error}; is another server running there?") from error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Callable, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, StatusRequest

@@ -17,9 +17,10 @@ import fcntl
 import json
 import os
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Protocol, Sequence, Tuple
+from typing import Callable, List, Optional, Protocol, Tuple
 
 from raft_threads.entry_format import BadLine, add_checksum, check_and_strip
 from raft_threads.log import LogEntry

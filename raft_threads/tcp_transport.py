@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, Mapping, Optional
+from collections.abc import Mapping
+from typing import Callable, Dict, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ErrorReply, Hello

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LONGEST_TIMEOUT = 3600.0
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -23,9 +25,9 @@ class Timing:
     heartbeat_interval: float = 0.050
 
     def __post_init__(self) -> None:
-        if not 0 < self.election_timeout_min <= self.election_timeout_max:
+        if not 0 < self.election_timeout_min <= self.election_timeout_max <= LONGEST_TIMEOUT:
             raise ValueError(
-                "the election timeout must be a range of positive times, the smaller first, "
+                "the election timeout must be a range of positive times up to an hour, the smaller first, "
                 f"not {self.election_timeout_min * 1000:g}-{self.election_timeout_max * 1000:g} ms"
             )
         if not 0 < self.heartbeat_interval < self.election_timeout_min:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from enum import Enum
-from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple, Type, Union
+from io import BufferedIOBase
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from raft_threads.client_messages import (
     Command,
@@ -176,7 +177,7 @@ def _lines_of(message: Message) -> List[bytes]:
     return []
 
 
-def read_message(stream: BinaryIO) -> Message:
+def read_message(stream: BufferedIOBase) -> Message:
     """Read one message from `stream`, blocking until it is whole.
 
     Raises ConnectionEnded at the end of the stream, BadMessage when the bytes make no sense or break off, and OSError
@@ -187,10 +188,11 @@ def read_message(stream: BinaryIO) -> Message:
     if kind is None:
         raise BadMessage('unknown message: "type" must be one of ' + ", ".join(sorted(_BY_TYPE)))
     lines = _read_lines(stream, header.pop("lines", 0))
-    return _build(kind, _checked_fields(kind, header), lines)
+    message: Message = _build(kind, _checked_fields(kind, header), lines)
+    return message
 
 
-def _read_header(stream: BinaryIO) -> Dict[str, Any]:
+def _read_header(stream: BufferedIOBase) -> Dict[str, Any]:
     line = _read_line(stream, MAX_HEADER_BYTES)
     if not line:
         raise ConnectionEnded()
@@ -203,7 +205,7 @@ def _read_header(stream: BinaryIO) -> Dict[str, Any]:
     return header
 
 
-def _read_line(stream: BinaryIO, limit: int) -> bytes:
+def _read_line(stream: BufferedIOBase, limit: int) -> bytes:
     line = stream.readline(limit + 1)
     if len(line) > limit:
         raise BadMessage(f"a line is longer than {limit} bytes")
@@ -212,7 +214,7 @@ def _read_line(stream: BinaryIO, limit: int) -> bytes:
     return line
 
 
-def _read_lines(stream: BinaryIO, count: Any) -> List[bytes]:
+def _read_lines(stream: BufferedIOBase, count: Any) -> List[bytes]:
     if not _is_number(count) or count > MAX_LINES:
         raise BadMessage(f'"lines" must be a number up to {MAX_LINES}')
     lines: List[bytes] = []

@@ -1,0 +1,86 @@
+"""`raft-threads serve`: one server as a process (§5), until a signal or a failed disk ends it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import queue
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Optional
+
+from raft_threads.log_lines import LogLines
+from raft_threads.rpc_server import CannotListen
+from raft_threads.server import KeyValueServer
+from raft_threads.storage import StorageError
+
+logger = logging.getLogger(__name__)
+
+
+class StopRequested(BaseException):
+    """SIGTERM or Ctrl-C arrived. Not an Exception: only `serve` is to catch it."""
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run a server in the foreground. Returns 0 after a signal, 1 when it could not start or had to stop."""
+    log_writer = start_logging(arguments.log_level)
+    try:
+        install_signal_handlers()
+        return run_server(arguments)
+    except StopRequested:
+        return 0
+    finally:
+        log_writer.stop()
+
+
+def run_server(arguments: argparse.Namespace) -> int:
+    """Start the server, and wait until it ends."""
+    try:
+        server = KeyValueServer(
+            arguments.id,
+            arguments.cluster,
+            Path(arguments.data_dir),
+            cluster=arguments.cluster_name,
+            timing=arguments.timing,
+            observers=[LogLines()],
+        )
+    except (StorageError, CannotListen) as error:
+        print(f"raft-threads serve: {error}", file=sys.stderr)
+        return 1
+    failure = None
+    try:
+        server.start()
+        logger.info("%s serves at %s, data in %s", server.id, arguments.cluster[server.id], arguments.data_dir)
+        failure = server.node.wait_until_stopping()
+    finally:
+        server.stop()
+    return 1 if failure else 0
+
+
+def start_logging(level: str) -> logging.handlers.QueueListener:
+    """Log to standard error from a thread of its own.
+
+    Servers log while they hold their lock; if they wrote themselves, a full pipe could stop a cluster.
+    """
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] %(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), format="%(message)s", handlers=[logging.handlers.QueueHandler(records)])
+    listener = logging.handlers.QueueListener(records, handler)
+    listener.start()
+    return listener
+
+
+def install_signal_handlers() -> None:
+    """Have SIGTERM and Ctrl-C raise StopRequested in the main thread, once; a second one changes nothing."""
+
+    def request_stop(signum: int, frame: Optional[FrameType]) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_IGN)
+        raise StopRequested()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, request_stop)
