@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from raft_threads import __version__
 from raft_threads.addresses import Address, parse_cluster
@@ -17,7 +17,7 @@ EXAMPLE_CLUSTER = "n1=127.0.0.1:3300,n2=127.0.0.1:3301,n3=127.0.0.1:3302"
 INTERRUPTED = 130
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: Optional[list[str]] = None) -> int:
     """Run the command in `argv` (default: this process's) and return its exit code."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
@@ -88,7 +88,7 @@ def add_serve(commands: Any) -> None:
 
 
 def add_client_command(
-    commands: Any, name: str, purpose: str, positionals: Dict[str, str]
+    commands: Any, name: str, purpose: str, positionals: dict[str, str]
 ) -> argparse.ArgumentParser:
     """Add the parser of a client command with its positional arguments, and return it."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose)
@@ -135,7 +135,7 @@ def complete_cas_arguments(parser: argparse.ArgumentParser, arguments: argparse.
     arguments.new = arguments.values[-1]
 
 
-def parse_servers(text: str) -> Dict[str, Address]:
+def parse_servers(text: str) -> dict[str, Address]:
     """`parse_cluster` for argparse, which shows the text of this kind of error only."""
     try:
         return parse_cluster(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
 
 class Address(NamedTuple):
@@ -28,12 +28,12 @@ def parse_address(text: str) -> Address:
     return Address(match["bracketed"] or match["plain"], int(match["port"]))
 
 
-def parse_cluster(text: str) -> Dict[str, Address]:
+def parse_cluster(text: str) -> dict[str, Address]:
     """Return the servers in `text`, `id=host:port` separated by commas, in that order.
 
     Raises ValueError when it is malformed, or an id or an address stands there twice.
     """
-    cluster: Dict[str, Address] = {}
+    cluster: dict[str, Address] = {}
     for part in text.split(","):
         server, equals, address = part.strip().partition("=")
         if not equals or not _ID.fullmatch(server):
@@ -46,6 +46,6 @@ def parse_cluster(text: str) -> Dict[str, Address]:
     return cluster
 
 
-def format_cluster(cluster: Dict[str, Address]) -> str:
+def format_cluster(cluster: dict[str, Address]) -> str:
     """Return `cluster` as `parse_cluster` reads it."""
     return ",".join(f"{server}={address}" for server, address in cluster.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from raft_threads import kv
 from raft_threads.addresses import Address, parse_address
@@ -116,7 +116,7 @@ class Client:
         """Set `key` to `new` if it holds `expected` (None: if there is no such key); return whether it did."""
         return bool(self.execute(kv.cas_command(key, expected, new))["swapped"])
 
-    def execute(self, command: bytes, is_read: bool = False) -> Dict[str, Any]:
+    def execute(self, command: bytes, is_read: bool = False) -> dict[str, Any]:
         """Have `command` executed by the cluster's leader, and return its result.
 
         A command that surely was not executed is sent again until the time is up; one that may have been is sent
@@ -135,7 +135,7 @@ class Client:
                 failures += 1
                 self._give_up_or_back_off(failures, deadline, reason)
 
-    def status(self) -> List[ServerReport]:
+    def status(self) -> list[ServerReport]:
         """Ask every server how it is, all at once."""
         with ThreadPoolExecutor(max_workers=len(self._cluster)) as pool:
             return list(pool.map(self._report, self._cluster.items()))
@@ -148,7 +148,7 @@ class Client:
 
     def _attempt(
         self, command: bytes, is_read: bool, target: Optional[Address], deadline: float
-    ) -> Dict[str, Any]:
+    ) -> dict[str, Any]:
         """Ask one server. Raises _AskAnother when it is safe to ask again."""
         connection = self._connect(target, deadline)
         patience = max(0.01, deadline - self._time.monotonic())
@@ -236,7 +236,7 @@ class _AskAnother(Exception):
         self.hint = hint
 
 
-def _checked_result(answer: CommandResult) -> Dict[str, Any]:
+def _checked_result(answer: CommandResult) -> dict[str, Any]:
     """Return a result. Raises SurelyFailed if the state machine did not understand the command."""
     try:
         result = kv.decode_result(answer.result)

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Callable, Dict, List
+from typing import Callable
 
 from raft_threads.client import Client, MayHaveHappened, ServerReport, SurelyFailed
 
@@ -93,7 +93,7 @@ def status(client: Client, arguments: argparse.Namespace) -> int:
     return DONE if any(report.reachable for report in reports) else NO
 
 
-def table(reports: List[ServerReport]) -> List[str]:
+def table(reports: list[ServerReport]) -> list[str]:
     """Return the lines of the status table."""
     header = ["id", "address", "role", "term", "leader", "commit_index", "last_applied", "last_log_index"]
     rows = [header]
@@ -105,7 +105,7 @@ def table(reports: List[ServerReport]) -> List[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-_COMMANDS: Dict[str, Callable[[Client, argparse.Namespace], int]] = {
+_COMMANDS: dict[str, Callable[[Client, argparse.Namespace], int]] = {
     "put": put,
     "get": get,
     "delete": delete,

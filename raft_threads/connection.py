@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ErrorReply, Hello, Welcome
 from raft_threads.wire import BadMessage, ConnectionEnded, Message, encode, read_message

@@ -10,7 +10,6 @@ An entry is encoded once, by the leader that creates it. Followers check the lin
 from __future__ import annotations
 
 import zlib
-from typing import Tuple
 from urllib.parse import unquote_to_bytes
 
 # The largest command. A command of nothing but newlines grows threefold when it is escaped.
@@ -54,7 +53,7 @@ def format_entry(index: int, term: int, kind: str, command: bytes) -> bytes:
     return add_checksum(b"%d %d %s %s" % (index, term, kind.encode("ascii"), escape(command)))
 
 
-def parse_entry(line: bytes) -> Tuple[int, int, str, bytes]:
+def parse_entry(line: bytes) -> tuple[int, int, str, bytes]:
     """Return `(index, term, kind, command)` of a line made by `format_entry`.
 
     Raises BadLine when the line is not whole, its checksum does not fit, or its fields make no sense.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, FrozenSet, NamedTuple, Optional, Protocol, Tuple, Type
+from typing import Any, NamedTuple, Optional, Protocol
 
 from raft_threads.log import LogEntry
 from raft_threads.messages import Reply, Request
@@ -129,7 +129,7 @@ class LeaderRecognized(Event):
 class EntriesAppended(Event):
     """The log grew by `entries`: a client's at the leader (ClientRequest), the leader's at a follower (§5.3)."""
 
-    entries: Tuple[LogEntry, ...]
+    entries: tuple[LogEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class PeerReachable(Event):
     peer: str
 
 
-EventKinds = FrozenSet[Type[Event]]
+EventKinds = frozenset[type[Event]]
 
 
 class Observer(Protocol):
@@ -223,9 +223,9 @@ class Audience:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
         self._all = any(observer.kinds is None for observer in self._observers)
-        self._wanted: FrozenSet[Any] = frozenset().union(*(observer.kinds or () for observer in self._observers))
+        self._wanted: frozenset[Any] = frozenset().union(*(observer.kinds or () for observer in self._observers))
 
-    def wants(self, kind: Type[Event]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         """Return whether anybody listens for `kind`."""
         return self._all or kind in self._wanted
 

@@ -9,7 +9,7 @@ store is used by one thread, the node's applier, and by whoever reads `items` wh
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Optional
 
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -39,7 +39,7 @@ def cas_command(key: str, expected: Optional[str], value: str) -> bytes:
     return _encode({"op": "cas", "key": key, "expected": expected, "value": value})
 
 
-def _encode(command: Dict[str, Any]) -> bytes:
+def _encode(command: dict[str, Any]) -> bytes:
     """Raises ValueError for text that is not valid Unicode."""
     try:
         return _to_json(command).encode("utf-8")
@@ -47,7 +47,7 @@ def _encode(command: Dict[str, Any]) -> bytes:
         raise ValueError("keys and values must be valid Unicode text") from error
 
 
-def decode_result(result: bytes) -> Dict[str, Any]:
+def decode_result(result: bytes) -> dict[str, Any]:
     """Return a result as a dictionary. Raises ValueError when it is not a JSON object."""
     decoded = json.loads(result)
     if not isinstance(decoded, dict):
@@ -59,8 +59,8 @@ class KeyValueStore:
     """A dictionary of text, changed by commands."""
 
     def __init__(self) -> None:
-        self.items: Dict[str, str] = {}
-        self._operations: Dict[str, Callable[[Dict[str, Any]], Dict[str, Any]]] = {
+        self.items: dict[str, str] = {}
+        self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "put": self._put,
             "get": self._get,
             "delete": self._delete,
@@ -80,22 +80,22 @@ class KeyValueStore:
             result = {"ok": False, "error": "not a command of the key-value store"}
         return _to_json(result).encode("utf-8", "backslashreplace")
 
-    def _put(self, command: Dict[str, Any]) -> Dict[str, Any]:
+    def _put(self, command: dict[str, Any]) -> dict[str, Any]:
         self.items[_text(command["key"])] = _text(command["value"])
         return {"ok": True}
 
-    def _get(self, command: Dict[str, Any]) -> Dict[str, Any]:
+    def _get(self, command: dict[str, Any]) -> dict[str, Any]:
         return {"ok": True, "value": self.items.get(_text(command["key"]))}
 
-    def _delete(self, command: Dict[str, Any]) -> Dict[str, Any]:
+    def _delete(self, command: dict[str, Any]) -> dict[str, Any]:
         return {"ok": True, "existed": self.items.pop(_text(command["key"]), None) is not None}
 
-    def _append(self, command: Dict[str, Any]) -> Dict[str, Any]:
+    def _append(self, command: dict[str, Any]) -> dict[str, Any]:
         key, value = _text(command["key"]), _text(command["value"])
         self.items[key] = self.items.get(key, "") + value
         return {"ok": True}
 
-    def _compare_and_swap(self, command: Dict[str, Any]) -> Dict[str, Any]:
+    def _compare_and_swap(self, command: dict[str, Any]) -> dict[str, Any]:
         key, expected, value = _text(command["key"]), command["expected"], _text(command["value"])
         current = self.items.get(key)
         if current != (None if expected is None else _text(expected)):

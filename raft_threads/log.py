@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Optional
 
 from raft_threads.entry_format import BadLine, format_entry, parse_entry
 
@@ -50,8 +50,8 @@ class Log:
 
     def __init__(self, entries: Iterable[LogEntry] = ()) -> None:
         """Take `entries` as they were read from disk: they begin at index 1 and count as saved."""
-        self._entries: List[LogEntry] = list(entries)
-        self._terms: List[int] = [entry.term for entry in self._entries]
+        self._entries: list[LogEntry] = list(entries)
+        self._terms: list[int] = [entry.term for entry in self._entries]
         self.saved_index = self.last_index
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class Log:
             raise IndexError(f"the log holds entries 1 to {self.last_index}, not {index}")
         return self._entries[index - 1]
 
-    def entries_between(self, first_index: int, last_index: int) -> List[LogEntry]:
+    def entries_between(self, first_index: int, last_index: int) -> list[LogEntry]:
         """Return a copy of the entries from `first_index` to `last_index`, both included."""
         return self._entries[first_index - 1:last_index]
 
@@ -112,7 +112,7 @@ class Log:
         del self._terms[index - 1:]
         self.saved_index = min(self.saved_index, index - 1)
 
-    def unsaved_entries(self) -> List[LogEntry]:
+    def unsaved_entries(self) -> list[LogEntry]:
         """Return the entries that the disk does not hold yet."""
         return self._entries[self.saved_index:]
 

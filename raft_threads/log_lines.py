@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Dict, Optional, Type
+from typing import Callable, Optional
 
 from raft_threads import events
 from raft_threads.events import Event, EventKinds
@@ -11,7 +11,7 @@ from raft_threads.events import Event, EventKinds
 logger = logging.getLogger("raft_threads")
 
 # What is said of each event. Those that come with every command or heartbeat are left out.
-_TEXTS: Dict[Type[Event], Callable[..., str]] = {
+_TEXTS: dict[type[Event], Callable[..., str]] = {
     events.Restarted: lambda e: f"started with {e.entries} log entries from disk",
     events.ElectionTimedOut: lambda e: "has timed out: no sign of life from a leader",
     events.BecameCandidate: lambda e: "started an election",

@@ -6,7 +6,7 @@ Field names are the figure's, in snake_case and in its order. How they look on a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple, Union
+from typing import Optional, Union
 
 from raft_threads.log import LogEntry
 
@@ -37,7 +37,7 @@ class AppendEntries:
     leader_id: str
     prev_log_index: int
     prev_log_term: int
-    entries: Tuple[LogEntry, ...]
+    entries: tuple[LogEntry, ...]
     leader_commit: int
 
 

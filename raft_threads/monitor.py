@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from raft_threads import replication
 from raft_threads.disk import Disk
@@ -57,7 +57,7 @@ class Monitor:
         # nearer (a leader stepped down, a timeout was forced); when it moves away, the timer wakes and looks again.
         self.election_due = condition(self.lock)
         # Predicate: "a request to this peer is due". Notified on new entries, candidacy and leadership.
-        self.links: Dict[str, PeerLink] = {peer: PeerLink(condition(self.lock)) for peer in state.peers}
+        self.links: dict[str, PeerLink] = {peer: PeerLink(condition(self.lock)) for peer in state.peers}
         # Predicate: "this is the leader, and its disk does not hold all of its log". Notified on new entries.
         self.to_save = condition(self.lock)
         # Predicate: "commit_index > last_applied". Notified when commit_index advances.

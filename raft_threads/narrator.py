@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Type
+from typing import Any, Callable, Optional
 
 from raft_threads.events import (
     Audience,
@@ -34,11 +34,11 @@ class Narrator:
         self._audience = Audience(observers)
         self._monotonic = monotonic
 
-    def wants(self, kind: Type[Event]) -> bool:
+    def wants(self, kind: type[Event]) -> bool:
         """Return whether anybody listens for `kind`."""
         return self._audience.wants(kind)
 
-    def tell(self, kind: Type[Event], **fields: Any) -> None:
+    def tell(self, kind: type[Event], **fields: Any) -> None:
         """Tell of one event, if anybody wants it."""
         if self._audience.wants(kind):
             self._audience.tell(kind(self._state.id, self._monotonic(), glimpse(self._state), **fields))

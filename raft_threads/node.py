@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Callable, List, Optional, Protocol, Tuple
+from typing import Any, Callable, Optional, Protocol
 
 from raft_threads import election, replication
 from raft_threads.client_messages import ServerStatus
@@ -80,7 +80,7 @@ class Node:
         )
         self._monitor = Monitor(self._state, storage, timing, runtime, observers)
         self._lock = self._monitor.lock
-        self._threads: List[Any] = []
+        self._threads: list[Any] = []
 
     # For callers
 
@@ -147,7 +147,7 @@ class Node:
                 last_log_index=state.log.last_index,
             )
 
-    def log_entries(self) -> List[LogEntry]:
+    def log_entries(self) -> list[LogEntry]:
         """Return a copy of the whole log: for demonstrations and tests."""
         with self._lock:
             return self._state.log.entries_between(1, self._state.log.last_index)
@@ -305,7 +305,7 @@ class Node:
 
     def _record_applied(
         self, entries: Sequence[LogEntry], results: Sequence[bytes]
-    ) -> List[Tuple[Proposal, LogEntry, bytes]]:
+    ) -> list[tuple[Proposal, LogEntry, bytes]]:
         """Note what was applied; return who waits for it, to be woken without the lock. Called with the lock held."""
         settled = []
         for entry, result in zip(entries, results):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from raft_threads.log import LogEntry
 from raft_threads.runtime import Runtime
@@ -64,7 +64,7 @@ class Proposals:
     """The waiting proposals of one node, by log index. Guarded by the node's lock."""
 
     def __init__(self) -> None:
-        self._waiting: Dict[int, List[Proposal]] = {}
+        self._waiting: dict[int, list[Proposal]] = {}
 
     def add(self, proposal: Proposal) -> None:
         """Keep `proposal` until its index is applied. There may be several at one index, of different terms."""
@@ -78,11 +78,11 @@ class Proposals:
             if not waiting:
                 del self._waiting[proposal.index]
 
-    def take(self, index: int) -> List[Proposal]:
+    def take(self, index: int) -> list[Proposal]:
         """Remove and return the proposals that wait for `index`."""
         return self._waiting.pop(index, [])
 
-    def take_all(self) -> List[Proposal]:
+    def take_all(self) -> list[Proposal]:
         """Remove and return all proposals."""
         everything = [proposal for waiting in self._waiting.values() for proposal in waiting]
         self._waiting.clear()
@@ -93,7 +93,7 @@ def settle(proposal: Proposal, applied: LogEntry, result: bytes) -> None:
     """Tell the one who waits what became of its command, now that `applied` is the committed entry at its index.
 
     Another term there means that another leader's entry was chosen: by State Machine Safety (Fig. 3) the command can
-    then never be executed. That our log lost the entry earlier proves nothing, as other logs may still hold it (Fig. 8).
+    then never be executed. That our log lost it earlier proves nothing: other logs may still hold it (Fig. 8).
     """
     if applied.term == proposal.term:
         proposal.succeed(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable, List, Optional, Type, TypeVar
+from typing import Callable, Optional, TypeVar
 
 from raft_threads.events import Event, EventKinds
 
@@ -20,7 +20,7 @@ class EventRecorder:
         self._lock = threading.Lock()
         # Predicate: "there is an event that a waiter has not looked at yet". Notified with every event.
         self._grew = threading.Condition(self._lock)
-        self._events: List[Event] = []
+        self._events: list[Event] = []
 
     def observe(self, event: Event) -> None:
         """Keep `event`; called by nodes, under their lock."""
@@ -28,7 +28,7 @@ class EventRecorder:
             self._events.append(event)
             self._grew.notify_all()
 
-    def events(self, kind: Type[E], server: Optional[str] = None, since: int = 0) -> List[E]:
+    def events(self, kind: type[E], server: Optional[str] = None, since: int = 0) -> list[E]:
         """Return the recorded events of `kind` (of one `server`) from position `since` on."""
         with self._lock:
             found = [event for event in self._events[since:] if isinstance(event, kind)]
@@ -41,7 +41,7 @@ class EventRecorder:
 
     def wait_for(
         self,
-        kind: Type[E],
+        kind: type[E],
         matches: Callable[[E], bool] = lambda event: True,
         since: int = 0,
         timeout: float = 10.0,

@@ -7,7 +7,6 @@ function works on plain state, never blocks, and is called with the lock held.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import List, Tuple
 
 from raft_threads import election
 from raft_threads.log import COMMAND, Log, LogEntry
@@ -136,7 +135,7 @@ def append_entries_request(state: State, peer: str, max_entries: int, max_bytes:
     )
 
 
-def entries_to_send(log: Log, first_index: int, max_entries: int, max_bytes: int) -> Tuple[LogEntry, ...]:
+def entries_to_send(log: Log, first_index: int, max_entries: int, max_bytes: int) -> tuple[LogEntry, ...]:
     """Return the entries from `first_index` on that fit into one message."""
     entries = log.entries_between(first_index, first_index + max_entries - 1)
     size = 0
@@ -228,7 +227,7 @@ def index_stored_on_majority(state: State) -> int:
 # All servers: applying (Fig. 2, "All Servers")
 
 
-def entries_to_apply(state: State, max_entries: int) -> List[LogEntry]:
+def entries_to_apply(state: State, max_entries: int) -> list[LogEntry]:
     """Return the next committed entries that have not been applied, at most `max_entries`, in log order (§5.3)."""
     last_index = min(state.commit_index, state.last_applied + max_entries)
     return state.log.entries_between(state.last_applied + 1, last_index)

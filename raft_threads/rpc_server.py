@@ -6,7 +6,7 @@ import logging
 import socket
 import socketserver
 import threading
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import Command, ErrorReply, Hello, StatusRequest, Welcome
@@ -46,7 +46,7 @@ class RpcServer(socketserver.TCPServer):
         self,
         server_id: str,
         cluster: str,
-        peers: List[str],
+        peers: list[str],
         address: Address,
         handle: Callable[[Optional[str], Message], Message],
     ) -> None:
@@ -60,7 +60,7 @@ class RpcServer(socketserver.TCPServer):
         self.handle_message = handle
         self._guard = threading.Lock()  # guards the two below
         self._closing = False
-        self._connections: Dict[socket.socket, threading.Thread] = {}
+        self._connections: dict[socket.socket, threading.Thread] = {}
         self._acceptor = threading.Thread(
             target=self.serve_forever, args=(POLL_INTERVAL,), name=f"{server_id}/acceptor"
         )
@@ -166,7 +166,7 @@ class Conversation(socketserver.StreamRequestHandler):
             raise RequestRefused(f"server {hello.sender} is not a peer of {server.server_id} in this cluster")
 
     def _answer(self, sender: Optional[str], request: Message) -> Message:
-        allowed: Tuple[type, ...] = (Command, StatusRequest) if sender is None else (RequestVote, AppendEntries)
+        allowed: tuple[type, ...] = (Command, StatusRequest) if sender is None else (RequestVote, AppendEntries)
         if not isinstance(request, allowed):
             raise RequestRefused(f"{describe(request)} is not for {'clients' if sender is None else 'peers'} to send")
         return self.server.handle_message(sender, request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 
 from raft_threads.log import Log
 
@@ -34,7 +34,7 @@ class State:
     """What one server knows. `id` is this server; `servers` are all servers of the cluster, this one included."""
 
     id: str
-    servers: Tuple[str, ...]
+    servers: tuple[str, ...]
 
     # Persistent state on all servers (updated on stable storage before responding to RPCs)
     current_term: int = 0
@@ -47,24 +47,24 @@ class State:
 
     # Volatile state on leaders (reinitialized after election). Under a leader's own id, match_index holds how far its
     # own disk has got: it counts itself only up to there (Diss. §10.2.1).
-    next_index: Dict[str, int] = field(default_factory=dict)
-    match_index: Dict[str, int] = field(default_factory=dict)
+    next_index: dict[str, int] = field(default_factory=dict)
+    match_index: dict[str, int] = field(default_factory=dict)
 
     # Beside the box: Fig. 4's state, the leader to redirect clients to (§5.1), and the votes so far (§5.2), by voter.
     role: Role = Role.FOLLOWER
     leader_id: Optional[str] = None
-    votes: Dict[str, bool] = field(default_factory=dict)
+    votes: dict[str, bool] = field(default_factory=dict)
 
     # What the disk holds of current_term and voted_for. The log knows the same of itself.
-    saved_term_and_vote: Tuple[int, Optional[str]] = (0, None)
+    saved_term_and_vote: tuple[int, Optional[str]] = (0, None)
 
     @property
-    def peers(self) -> List[str]:
+    def peers(self) -> list[str]:
         """The other servers of the cluster."""
         return [server for server in self.servers if server != self.id]
 
     @property
-    def term_and_vote(self) -> Tuple[int, Optional[str]]:
+    def term_and_vote(self) -> tuple[int, Optional[str]]:
         """The two persistent values that are always written together."""
         return self.current_term, self.voted_for
 

@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Protocol, Tuple
+from typing import Callable, Optional, Protocol
 
 from raft_threads.entry_format import BadLine, add_checksum, check_and_strip
 from raft_threads.log import LogEntry
@@ -209,7 +209,7 @@ class FileStorage:
         self._durably(lambda: self._replace("term_and_vote", add_checksum(b'{"current_term": 0, "voted_for": null}')))
         self._durably(lambda: self._replace("server", add_checksum(json.dumps(self._owner).encode("utf-8"))))
 
-    def _load_term_and_vote(self) -> Tuple[int, Optional[str]]:
+    def _load_term_and_vote(self) -> tuple[int, Optional[str]]:
         path = self._directory / "term_and_vote"
         try:
             value = json.loads(check_and_strip(path.read_bytes()))
@@ -219,8 +219,8 @@ class FileStorage:
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is damaged ({error}); without it the server could vote twice") from error
 
-    def _load_log(self, current_term: int) -> Tuple[List[LogEntry], List[str]]:
-        entries: List[LogEntry] = []
+    def _load_log(self, current_term: int) -> tuple[list[LogEntry], list[str]]:
+        entries: list[LogEntry] = []
         with open(self._path("log"), "rb") as lines:
             for line in lines:
                 try:
@@ -230,7 +230,7 @@ class FileStorage:
                 self._note_line(line)
         return entries, []
 
-    def _cut_torn_tail(self, number: int, line: bytes, error: BadLine, rest: bytes) -> List[str]:
+    def _cut_torn_tail(self, number: int, line: bytes, error: BadLine, rest: bytes) -> list[str]:
         """Cut off a record whose writing was interrupted: nobody has been told of it. Refuse any other damage."""
         path = self._directory / "log"
         if any(is_entry(whole) for whole in [line, *rest.splitlines(keepends=True)]):

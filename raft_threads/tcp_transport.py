@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Callable, Dict, Optional
+from typing import Callable, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ErrorReply, Hello
@@ -33,7 +33,7 @@ class TcpTransport:
         self._handle_request: Optional[HandleRequest] = None
         self._guard = threading.Lock()  # guards the two below
         self._closed = False
-        self._connections: Dict[str, Connection] = {}
+        self._connections: dict[str, Connection] = {}
         peers = [peer for peer in addresses if peer != server]
         self._rpc_server = RpcServer(server, cluster, peers, addresses[server], self._handle)
 

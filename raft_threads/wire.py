@@ -14,7 +14,7 @@ import json
 from dataclasses import fields
 from enum import Enum
 from io import BufferedIOBase
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Optional, Union
 
 from raft_threads.client_messages import (
     Command,
@@ -92,7 +92,7 @@ def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 # For every message: its type on the wire, and its fields in the JSON line. What is not named there travels as lines.
-_LAYOUT: Dict[Type[Any], Tuple[str, Dict[str, Callable[[Any], bool]]]] = {
+_LAYOUT: dict[type[Any], tuple[str, dict[str, Callable[[Any], bool]]]] = {
     Hello: ("hello", {"cluster": _is_name, "sender": _or_null(_is_name), "receiver": _or_null(_is_name)}),
     Welcome: ("welcome", {"cluster": _is_name, "id": _is_name}),
     RequestVote: (
@@ -145,7 +145,7 @@ _LAYOUT: Dict[Type[Any], Tuple[str, Dict[str, Callable[[Any], bool]]]] = {
     ),
     ErrorReply: ("error", {"message": _is_text}),
 }
-_BY_TYPE: Dict[str, Type[Any]] = {name: kind for kind, (name, _) in _LAYOUT.items()}
+_BY_TYPE: dict[str, type[Any]] = {name: kind for kind, (name, _) in _LAYOUT.items()}
 # A message may leave out the fields that have a default.
 _OPTIONAL = {kind: {field.name for field in fields(kind) if field.default is None} for kind in _LAYOUT}
 
@@ -157,7 +157,7 @@ def encode(message: Message) -> bytes:
     """Return the bytes of `message`, to be sent in one call."""
     kind = type(message)
     name, layout = _LAYOUT[kind]
-    header: Dict[str, Any] = {"type": name}
+    header: dict[str, Any] = {"type": name}
     for field in layout:
         value = getattr(message, field)
         header[field] = value.value if isinstance(value, Enum) else value
@@ -167,7 +167,7 @@ def encode(message: Message) -> bytes:
     return b"".join([_to_json(header).encode("ascii"), b"\n", *lines])
 
 
-def _lines_of(message: Message) -> List[bytes]:
+def _lines_of(message: Message) -> list[bytes]:
     if isinstance(message, AppendEntries):
         return [entry.line for entry in message.entries]
     if isinstance(message, Command):
@@ -192,7 +192,7 @@ def read_message(stream: BufferedIOBase) -> Message:
     return message
 
 
-def _read_header(stream: BufferedIOBase) -> Dict[str, Any]:
+def _read_header(stream: BufferedIOBase) -> dict[str, Any]:
     line = _read_line(stream, MAX_HEADER_BYTES)
     if not line:
         raise ConnectionEnded()
@@ -214,10 +214,10 @@ def _read_line(stream: BufferedIOBase, limit: int) -> bytes:
     return line
 
 
-def _read_lines(stream: BufferedIOBase, count: Any) -> List[bytes]:
+def _read_lines(stream: BufferedIOBase, count: Any) -> list[bytes]:
     if not _is_number(count) or count > MAX_LINES:
         raise BadMessage(f'"lines" must be a number up to {MAX_LINES}')
-    lines: List[bytes] = []
+    lines: list[bytes] = []
     size = 0
     for _ in range(count):
         line = _read_line(stream, MAX_LINE_BYTES)
@@ -230,7 +230,7 @@ def _read_lines(stream: BufferedIOBase, count: Any) -> List[bytes]:
     return lines
 
 
-def _checked_fields(kind: Type[Any], header: Dict[str, Any]) -> Dict[str, Any]:
+def _checked_fields(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
     name, layout = _LAYOUT[kind]
     unknown = header.keys() - layout.keys()
     if unknown:
@@ -243,7 +243,7 @@ def _checked_fields(kind: Type[Any], header: Dict[str, Any]) -> Dict[str, Any]:
     return header
 
 
-def _build(kind: Type[Any], values: Dict[str, Any], lines: List[bytes]) -> Any:
+def _build(kind: type[Any], values: dict[str, Any], lines: list[bytes]) -> Any:
     if kind is AppendEntries:
         return _build_append_entries(values, lines)
     if kind is Command:
@@ -257,7 +257,7 @@ def _build(kind: Type[Any], values: Dict[str, Any], lines: List[bytes]) -> Any:
     return kind(**values)
 
 
-def _only_line(lines: List[bytes], limit: int) -> bytes:
+def _only_line(lines: list[bytes], limit: int) -> bytes:
     if len(lines) != 1:
         raise BadMessage("this message has exactly one line")
     content = unescape(lines[0][:-1])
@@ -266,7 +266,7 @@ def _only_line(lines: List[bytes], limit: int) -> bytes:
     return content
 
 
-def _build_append_entries(values: Dict[str, Any], lines: List[bytes]) -> AppendEntries:
+def _build_append_entries(values: dict[str, Any], lines: list[bytes]) -> AppendEntries:
     """Make an AppendEntries, checking what no leader can ever send: gaps, falling terms, terms beyond its own."""
     try:
         entries = tuple(LogEntry.from_line(line) for line in lines)
