@@ -22,7 +22,7 @@ class Disk:
         self._state = state
         self._storage = storage
         # Predicate: "no write is under way". Notified when a write ends, well or badly.
-        self._write_ended = runtime.threading.Condition(lock)
+        self.write_ended = runtime.threading.Condition(lock)
         self._writing = False
         self._writes_begun = 0
         self._writes_done = 0
@@ -39,7 +39,7 @@ class Disk:
         needed = self._writes_begun + 1
         while self._writes_done < needed:
             while self._writing:
-                self._write_ended.wait()
+                self.write_ended.wait()
             if self._failure is not None:
                 raise self._failure
             if self._writes_done < needed:
@@ -56,7 +56,7 @@ class Disk:
             raise
         finally:
             self._writing = False
-            self._write_ended.notify_all()
+            self.write_ended.notify_all()
 
     def _write_unsaved(self) -> None:
         """Write what the disk does not hold: term and vote first, so that no saved entry is ahead of the saved term."""

@@ -1,6 +1,6 @@
 """One log entry as one line of bytes (§5.3, Fig. 6): the same bytes on the wire and on disk.
 
-    8d1f03ae 12 3 command {"op":"put","key":"x","value":"1"}
+    c4e39522 12 3 command {"op":"put","key":"x","value":"1"}
     checksum index term kind command
 
 An entry is encoded once, by the leader that creates it. Followers check the line and store it as it came.

@@ -20,24 +20,18 @@ from raft_threads.storage import StorageError
 logger = logging.getLogger(__name__)
 
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class StopRequested(BaseException):
-    """SIGTERM or Ctrl-C arrived. Not an Exception: only `serve` is to catch it."""
+    """SIGTERM or Ctrl-C arrived. Not an Exception: only `run_until_stopped` is to catch it."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run a server in the foreground. Returns 0 after a signal, 1 when it could not start or had to stop."""
+    # Blocked until the server runs: a half-started server cannot be stopped cleanly. Its threads keep them blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     log_writer = start_logging(arguments.log_level)
-    try:
-        install_signal_handlers()
-        return run_server(arguments)
-    except StopRequested:
-        return 0
-    finally:
-        log_writer.stop()
-
-
-def run_server(arguments: argparse.Namespace) -> int:
-    """Start the server, and wait until it ends."""
     try:
         server = KeyValueServer(
             arguments.id,
@@ -50,14 +44,38 @@ def run_server(arguments: argparse.Namespace) -> int:
     except (StorageError, CannotListen) as error:
         print(f"raft-threads serve: {error}", file=sys.stderr)
         return 1
-    failure = None
-    try:
+    else:
         server.start()
         logger.info("%s serves at %s, data in %s", server.id, arguments.cluster[server.id], arguments.data_dir)
+        return run_until_stopped(server)
+    finally:
+        log_writer.stop()
+
+
+def run_until_stopped(server: KeyValueServer) -> int:
+    """Wait for a signal, or until the server stops by itself; then stop it in order. Returns the exit code."""
+    failure: Optional[Exception] = None
+    try:
+        await_signals()
         failure = server.node.wait_until_stopping()
+    except StopRequested:
+        logger.debug("%s was asked to stop", server.id)
     finally:
         server.stop()
     return 1 if failure else 0
+
+
+def await_signals() -> None:
+    """Have SIGTERM and Ctrl-C raise StopRequested in the main thread, once; a second one changes nothing."""
+
+    def request_stop(signum: int, frame: Optional[FrameType]) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise StopRequested()
+
+    for each in STOP_SIGNALS:
+        signal.signal(each, request_stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def start_logging(level: str) -> logging.handlers.QueueListener:
@@ -72,15 +90,3 @@ def start_logging(level: str) -> logging.handlers.QueueListener:
     listener = logging.handlers.QueueListener(records, handler)
     listener.start()
     return listener
-
-
-def install_signal_handlers() -> None:
-    """Have SIGTERM and Ctrl-C raise StopRequested in the main thread, once; a second one changes nothing."""
-
-    def request_stop(signum: int, frame: Optional[FrameType]) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, signal.SIG_IGN)
-        raise StopRequested()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, request_stop)

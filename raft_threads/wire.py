@@ -1,7 +1,7 @@
 """Messages as bytes: one JSON line, then as many raw lines as it announces (§5.1).
 
     {"type":"append_entries","term":2,"leader_id":"n1",...,"lines":1}
-    8d1f03ae 12 2 command {"op":"put","key":"x","value":"1"}
+    eecbad40 12 2 command {"op":"put","key":"x","value":"1"}
 
 A person can type it into `nc` and read it in a packet capture. Entries and commands travel as the bytes they are
 stored as. Everything has a size limit, and what does not fit the format is refused, not guessed at.

@@ -1,0 +1,103 @@
+"""What the README and docs/ say of the code is so: links, names, formats, commands."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import raft_threads
+from raft_threads import wire
+from raft_threads.entry_format import add_checksum, check_and_strip
+from raft_threads.log import LogEntry
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def names_in_the_package() -> set[str]:
+    """All functions, classes, methods and constants of the package, by their last name."""
+    names: set[str] = set()
+    for module in pkgutil.iter_modules(raft_threads.__path__, "raft_threads."):
+        if module.name.endswith("__main__"):
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            names.add(name)
+            if isinstance(value, type):
+                names.update(vars(value))
+    return names
+
+
+def test_the_readmes_test_command_is_what_ci_runs_word_for_word() -> None:
+    """`.ci/run` calls the README's second command."""
+    commands = re.findall(r"```\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert commands[0] == "python3 run_demo.py"
+    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    """A link in a page names a file that exists."""
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_function_that_the_reading_guide_names_exists() -> None:
+    """The names in the guide's tables are functions, classes or fields of the package."""
+    known = names_in_the_package() | {"saved_term_and_vote", "saved_index", "match_index"}
+    for row in re.findall(r"^\|.*\|$", (ROOT / "docs" / "reading-guide.md").read_text(), re.MULTILINE):
+        for name in re.findall(r"`([A-Za-z_]+)`", row):
+            assert name in known, f"the reading guide names {name}"
+
+
+def test_every_condition_in_the_threads_page_exists() -> None:
+    """The conditions in the page's table are attributes that the code makes."""
+    page = (ROOT / "docs" / "threads.md").read_text()
+    code = (ROOT / "raft_threads" / "monitor.py").read_text() + (ROOT / "raft_threads" / "disk.py").read_text()
+    named = set(re.findall(r"^\| `(?:Monitor|Disk)\.(\w+)", page, re.MULTILINE))
+    made = set(re.findall(r"self\.(\w+)[^=\n]*= .*[cC]ondition\(", code))
+    assert named == made
+
+
+def test_the_wire_page_lists_every_message_with_its_fields() -> None:
+    """Each message type of the wire format stands in a table, and so does each of its fields."""
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs" / "wire-format.md").read_text(), re.MULTILINE)
+    fields_of = {name: set(re.findall(r"`(\w+)`", cells.split("|")[0])) for name, cells in rows}
+    for name, layout in wire._LAYOUT.values():
+        expected = set(layout) | ({"timeout"} if name == "command" else set())
+        assert fields_of.get(name) == expected, name
+
+
+def test_the_storage_pages_samples_are_whole_lines() -> None:
+    """The sample files on the page pass the checks that real ones must pass."""
+    page = (ROOT / "docs" / "storage-format.md").read_text()
+    samples = re.findall(r"^([0-9a-f]{8} .*)$", page, re.MULTILINE)
+    contents = [check_and_strip(sample.encode() + b"\n") for sample in samples]
+    assert [json.loads(content) for content in contents[:2]]
+    assert [LogEntry.from_line(add_checksum(content)).index for content in contents[2:]] == [1, 2]
+
+
+def test_the_wire_pages_sample_entry_is_whole() -> None:
+    """The sample AppendEntries carries an entry whose checksum fits."""
+    page = (ROOT / "docs" / "wire-format.md").read_text()
+    (sample,) = re.findall(r"^([0-9a-f]{8} .*)$", page, re.MULTILINE)
+    assert LogEntry.from_line(sample.encode() + b"\n").index == 12
+
+
+def test_the_debugger_configurations_are_valid() -> None:
+    """`.vscode/launch.json` is JSON and starts programs that exist."""
+    launch = json.loads((ROOT / ".vscode" / "launch.json").read_text())
+    programs = [entry["program"] for entry in launch["configurations"] if "program" in entry]
+    assert programs
+    for program in programs:
+        assert (ROOT / program.replace("${workspaceFolder}/", "")).exists()
+
+
+def test_no_page_or_module_speaks_of_files_that_users_do_not_have() -> None:
+    """The project stands alone in a fresh clone."""
+    for path in [*PAGES, *(ROOT / "raft_threads").rglob("*.py"), *(ROOT / "tests").glob("*.py")]:
+        assert "../" + "shared" not in path.read_text(), path
