@@ -320,8 +320,8 @@ class Node:
         thread = self._monitor.runtime.threading.Thread(
             target=self._run, args=(main,), name=f"{self._state.id}/{name}"
         )
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _run(self, main: Callable[[], None]) -> None:
         """Run a thread's loop. If it fails the whole node stops: a server with half its threads is worse than none."""

@@ -39,6 +39,11 @@ class EventRecorder:
         with self._lock:
             return len(self._events)
 
+    def position_after(self, event: Event) -> int:
+        """Return the position after a recorded event, for `since`."""
+        with self._lock:
+            return next(index for index, each in enumerate(self._events, 1) if each is event)
+
     def wait_for(
         self,
         kind: type[E],
@@ -63,3 +68,21 @@ class EventRecorder:
                 if remaining <= 0:
                     raise TimeoutError(f"no {kind.__name__} that fits within {timeout:g} s")
                 self._grew.wait(remaining)
+
+    def wait_until(self, holds: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+        """Return once `holds()`; it is asked now, and again after each event. It may call nodes.
+
+        Raises TimeoutError, naming `what`, when it does not hold within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self.mark()
+            if holds():
+                return
+            with self._lock:
+                # Without the lock while asking: a node that tells us of an event holds its own.
+                while len(self._events) == seen:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        raise TimeoutError(f"not within {timeout:g} s: {what}")
+                    self._grew.wait(remaining)

@@ -1,0 +1,61 @@
+"""Logs on a terminal, as Fig. 6 and Fig. 7 draw them: a row of boxes for each server."""
+
+from __future__ import annotations
+
+import json
+
+from raft_threads.client_messages import ServerStatus
+from raft_threads.local_cluster import LocalCluster
+from raft_threads.log import COMMAND, LogEntry
+
+MOST_COLUMNS = 8
+
+
+def draw_logs(cluster: LocalCluster) -> list[str]:
+    """Return the lines of a picture of all running servers' logs; the oldest entries are left out if there are many.
+
+    A box holds an entry's term and command. `[ ]` is an entry that the server knows to be committed, `( )` one that
+    it does not.
+    """
+    views = [(status, cluster.log_of(status.id)) for status in cluster.statuses()]
+    last = max((len(log) for _, log in views), default=0)
+    first = max(1, last - MOST_COLUMNS + 1)
+    columns = range(first, last + 1)
+    width = {
+        index: max([len(str(index)), *(len(box_text(log[index - 1])) for _, log in views if len(log) >= index)])
+        for index in columns
+    }
+    title = max([len(row_title(status)) for status, _ in views] + [0])
+    lines = ["index".ljust(title) + "  " + " ".join(f" {str(index):<{width[index]}} " for index in columns)]
+    for status, log in views:
+        boxes = [draw_box(log[index - 1], width[index], status) for index in columns if len(log) >= index]
+        lines.append(row_title(status).ljust(title) + "  " + " ".join(boxes))
+    lines += [f"{server} is down" for server in cluster.servers if server not in cluster.running]
+    return [line.rstrip() for line in lines]
+
+
+def row_title(status: ServerStatus) -> str:
+    """Return what stands before a server's row."""
+    return f"{status.id} {status.role}, term {status.term}"
+
+
+def draw_box(entry: LogEntry, width: int, status: ServerStatus) -> str:
+    """Return one entry in brackets, which tell whether its server knows it to be committed."""
+    committed = entry.index <= status.commit_index
+    return f"{'[' if committed else '('}{box_text(entry):<{width}}{']' if committed else ')'}"
+
+
+def box_text(entry: LogEntry) -> str:
+    """Return an entry's term and command, short."""
+    return f"{entry.term} {command_text(entry)}"
+
+
+def command_text(entry: LogEntry) -> str:
+    """Return what an entry does, in a few characters."""
+    if entry.kind != COMMAND:
+        return "no-op"
+    command = json.loads(entry.command)
+    operation, key, value = command.get("op"), command.get("key"), command.get("value")
+    forms = {"put": f"{key}={value}", "append": f"{key}+={value}", "cas": f"{key}:={value}?", "delete": f"del {key}"}
+    text = forms.get(operation, f"{operation} {key}")
+    return text if len(text) <= 12 else text[:11] + "…"

@@ -1,0 +1,44 @@
+"""Tells the reader what the servers do, as they do it: an observer of the event stream (§5.2, §5.3)."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from raft_threads import events
+from raft_threads.demo.drawing import command_text
+from raft_threads.demo.stage import Stage
+from raft_threads.events import Event, EventKinds
+from raft_threads.log import COMMAND
+
+_TEXTS: dict[type[Event], Callable[..., str]] = {
+    events.Restarted: lambda e: f"starts as follower, in term {e.state.term}, with {e.entries} entries from its disk",
+    events.ElectionTimedOut: lambda e: "has heard of no leader and times out",
+    events.BecameCandidate: lambda e: f"starts an election for term {e.state.term}, and votes for itself",
+    events.VoteGranted: lambda e: f"votes for {e.candidate} in term {e.state.term}",
+    events.VoteDenied: lambda e: f"denies its vote to {e.candidate}, in term {e.state.term}",
+    events.BecameLeader: lambda e: f"has won the election! The new term is: {e.state.term}",
+    events.SteppedDown: lambda e: f"is {e.was.value} no more, but a follower in term {e.state.term}",
+    events.LeaderRecognized: lambda e: f"follows {e.leader} in term {e.state.term}",
+    events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: in conflict with the leader",
+    events.Applied: lambda e: f"applies entry {e.entry.index}: {command_text(e.entry)}",
+}
+
+
+def entries_text(first: int, last: int) -> str:
+    """Return `entry 3` or `entries 3 to 5`."""
+    return f"entry {first}" if first == last else f"entries {first} to {last}"
+
+
+class Narration:
+    """An observer that says what happens, in the servers' colours."""
+
+    kinds: Optional[EventKinds] = frozenset(_TEXTS)
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def observe(self, event: Event) -> None:
+        """Say what `event` is. No-ops are applied without a word, and a reader who sees a commit needs no echo."""
+        if isinstance(event, events.Applied) and event.entry.kind != COMMAND:
+            return
+        self._stage.note(event.server, _TEXTS[type(event)](event))

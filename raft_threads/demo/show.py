@@ -1,0 +1,74 @@
+"""What every scenario is given: the stage, the wishes of the command line, and clusters to play with (§5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from raft_threads.demo.drawing import draw_logs
+from raft_threads.demo.narration import Narration
+from raft_threads.demo.stage import DIM, Stage
+from raft_threads.local_cluster import LocalCluster
+from raft_threads.timing import Timing
+
+# Slow enough to follow: a candidate can be seen to wait. At pace `fast`, the paper's own 150-300 ms.
+HUMAN_TIMING = Timing(1.0, 2.0, 0.25)
+FAST_TIMING = Timing(0.15, 0.3, 0.05)
+# For scenarios that choose themselves who times out: nobody else does meanwhile.
+PATIENT_TIMING = Timing(2.0, 4.0, 0.25)
+
+
+@dataclass(frozen=True)
+class Show:
+    """One performance."""
+
+    stage: Stage
+    servers: int
+    seed: str
+
+    @property
+    def names(self) -> list[str]:
+        """The servers' ids: n1, n2, ..."""
+        return [f"n{number}" for number in range(1, self.servers + 1)]
+
+    @property
+    def timing(self) -> Timing:
+        """The times for this pace."""
+        return HUMAN_TIMING if self.stage.pace == "human" else FAST_TIMING
+
+    def cluster(self, timing: Timing) -> LocalCluster:
+        """Return a cluster whose events are narrated; it is started by entering it."""
+        cluster = LocalCluster(self.names, timing=timing, seed=self.seed, observers=[Narration(self.stage)])
+        for note in cluster.notes:
+            self.stage.line("   " + note, DIM)
+        return cluster
+
+    def draw(self, cluster: LocalCluster) -> None:
+        """Show all logs."""
+        self.stage.flush()
+        self.stage.line()
+        for line in draw_logs(cluster):
+            self.stage.line("   " + line)
+        self.stage.line("   [ ] known to be committed  ( ) not known to be", DIM)
+        self.stage.pause(2.0)
+
+    def check(self, what: str, check: Callable[[], object]) -> None:
+        """Run one of the cluster's checks, and say whether it holds."""
+        try:
+            check()
+        except AssertionError as error:
+            self.stage.check(f"{what} ({error})", False)
+        else:
+            self.stage.check(what, True)
+
+    def check_everything(self, cluster: LocalCluster) -> None:
+        """Check what must hold after every scenario, once all servers have caught up."""
+        cluster.wait_until_applied_everywhere()
+        self.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
+        self.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
+        count = len(cluster.applied_by(next(iter(cluster.running))))
+        self.check(
+            f"all {len(cluster.running)} servers applied the same {count} entries in the same order "
+            "(State Machine Safety, Fig. 3)",
+            cluster.check_same_commands_applied,
+        )

@@ -1,0 +1,97 @@
+"""What the demo prints, and how fast: headings, narration, checks (a story a section of §5)."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import textwrap
+import threading
+import time
+from typing import Optional, TextIO
+
+BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
+# A colour for each server, in order; the ninth and later share them.
+SERVER_COLOURS = ("36", "33", "35", "34", "32", "96", "93", "95")
+WIDTH = 100
+
+
+class Stage:
+    """Prints lines in the order in which they come, from any thread.
+
+    Servers report events while they hold their lock. So nobody prints but a thread of the stage's own: a terminal that
+    is slow, or stopped with Ctrl-S, does not stop the servers. A context manager.
+    """
+
+    def __init__(self, pace: str, out: Optional[TextIO] = None) -> None:
+        """Print to `out` (default: standard output), at pace `human` or `fast`."""
+        self.pace = pace
+        self.failures = 0
+        self._out = sys.stdout if out is None else out
+        self._coloured = self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._lines: queue.Queue[Optional[str]] = queue.Queue()
+        self._printer = threading.Thread(target=self._print, name="demo/printer")
+        self._colours: dict[str, str] = {}
+
+    def __enter__(self) -> Stage:
+        self._printer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lines.put(None)
+        self._printer.join()
+
+    def _print(self) -> None:
+        while True:
+            line = self._lines.get()
+            if line is None:
+                self._lines.task_done()
+                return
+            try:
+                print(line, file=self._out, flush=True)
+            except (BrokenPipeError, ValueError):
+                self._out = open(os.devnull, "w")  # the reader has gone; play to the end without it
+            self._lines.task_done()
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Print one line."""
+        self._lines.put(self.styled(text, style))
+
+    def styled(self, text: str, style: str) -> str:
+        """Return `text` in a terminal style, plain where there is no terminal."""
+        return f"\x1b[{style}m{text}\x1b[0m" if style and self._coloured else text
+
+    def name(self, server: str) -> str:
+        """Return a server's name in its colour."""
+        colour = self._colours.setdefault(server, SERVER_COLOURS[len(self._colours) % len(SERVER_COLOURS)])
+        return self.styled(server, colour)
+
+    def scene(self, title: str, section: str) -> None:
+        """Print a heading: what happens now, and where to read of it."""
+        self.pause(1.0)
+        self.line()
+        self.line(f"== {title}  [{section}]", BOLD)
+
+    def say(self, text: str) -> None:
+        """Print a paragraph for the reader, and leave time to read it."""
+        for row in textwrap.wrap(text, WIDTH - 3):
+            self.line("   " + row)
+        self.pause(len(text) / 60)
+
+    def note(self, server: str, text: str) -> None:
+        """Print what a server did, with the time."""
+        self.line(f"   {time.strftime('%H:%M:%S')}  {self.name(server)}  {text}")
+
+    def check(self, what: str, holds: bool) -> None:
+        """Print whether something that the scenario promises is so; the exit code depends on it."""
+        self.failures += not holds
+        self.line(f"   Checked: {what}: {'yes' if holds else 'NO'}", GREEN if holds else RED)
+
+    def pause(self, seconds: float) -> None:
+        """Leave time to read, at human pace."""
+        if self.pace == "human":
+            time.sleep(seconds)
+
+    def flush(self) -> None:
+        """Wait until everything said so far has been printed."""
+        self._lines.join()

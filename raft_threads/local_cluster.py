@@ -1,0 +1,307 @@
+"""A whole cluster in one process: real servers, sockets and files, to cut, crash and restart (§5).
+
+The demo and the tests share its vocabulary. All servers are threads of this process, so one debugger sees them all.
+Nothing here sleeps: it waits for what the servers report.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from raft_threads import events, kv
+from raft_threads.addresses import Address
+from raft_threads.client_messages import ServerStatus
+from raft_threads.cut_network import CutNetwork
+from raft_threads.events import EventKinds, Observer
+from raft_threads.log import LogEntry
+from raft_threads.node import Node
+from raft_threads.recorder import EventRecorder
+from raft_threads.rpc_server import CannotListen
+from raft_threads.runtime import Runtime
+from raft_threads.server import KeyValueServer
+from raft_threads.timing import Timing
+
+# All that does not come with every heartbeat, so that a long run needs little memory.
+RECORDED: EventKinds = frozenset(
+    {
+        events.Applied,
+        events.BecameCandidate,
+        events.BecameLeader,
+        events.CommitAdvanced,
+        events.ElectionTimedOut,
+        events.EntriesAppended,
+        events.EntriesDeleted,
+        events.LeaderRecognized,
+        events.Restarted,
+        events.SteppedDown,
+        events.Stopped,
+        events.VoteDenied,
+        events.VoteGranted,
+        events.VoteReceived,
+    }
+)
+PATIENCE = 20.0
+
+
+class LocalCluster:
+    """Servers of one cluster. A context manager: entering starts them, leaving stops them and removes their files."""
+
+    def __init__(
+        self,
+        servers: Sequence[str] = ("n1", "n2", "n3"),
+        *,
+        timing: Timing = Timing(),
+        seed: object = 0,
+        observers: Sequence[Observer] = (),
+        first_port: int = 3300,
+        dice_of: Optional[Callable[[str], Any]] = None,
+    ) -> None:
+        """Prepare a cluster of `servers`, at `first_port` and the following where they are free.
+
+        `seed` decides the election timeouts of every server, unless `dice_of` gives a server's `random` itself.
+        `notes` says which ports had to be replaced.
+        """
+        self.servers = list(servers)
+        self.recorder = EventRecorder(RECORDED)
+        self.network = CutNetwork()
+        self.notes: list[str] = []
+        self.running: dict[str, KeyValueServer] = {}
+        self._timing = timing
+        self._observers = [self.recorder, *observers]
+        self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
+        self.addresses = self._choose_addresses(first_port)
+        self._directory: Optional[Path] = None
+
+    def __enter__(self) -> LocalCluster:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    # Starting and stopping
+
+    def start(self) -> None:
+        """Start all servers, as followers (§5.2)."""
+        self._directory = Path(tempfile.mkdtemp(prefix="raft_threads-"))
+        try:
+            self._open_all()
+        except CannotListen:
+            # Somebody took a port after we had looked; now take ports that are surely free.
+            self._close_all()
+            self.addresses = self._choose_addresses(0)
+            self._open_all()
+        for server in self.running.values():
+            server.start()
+
+    def stop(self) -> None:
+        """Stop all servers and remove their files."""
+        self._close_all()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def crash(self, server: str) -> None:
+        """Stop one server. It saves nothing that was not saved before: only its files are left (§5.5)."""
+        self.running.pop(server).stop()
+
+    def restart(self, server: str) -> None:
+        """Start a crashed server again, from its files (§5.5)."""
+        self._open(server)
+        self.running[server].start()
+
+    def _open_all(self) -> None:
+        for server in self.servers:
+            self._open(server)
+
+    def _open(self, server: str) -> None:
+        self.running[server] = KeyValueServer(
+            server,
+            self.addresses,
+            self.directory_of(server),
+            cluster="local",
+            timing=self._timing,
+            runtime=Runtime(random=self._dice_of(server)),
+            observers=self._observers,
+            wrap_transport=self.network.around(server),
+        )
+
+    def _close_all(self) -> None:
+        while self.running:
+            self.running.popitem()[1].stop()
+
+    def _choose_addresses(self, first_port: int) -> dict[str, Address]:
+        """Return an address for each server: `first_port` and those after it, others where they are in use."""
+        addresses = {}
+        with FreePorts() as free:
+            for offset, server in enumerate(self.servers):
+                wanted = first_port + offset if first_port else 0
+                port = free.take(wanted)
+                if port != wanted:
+                    self.notes.append(f"Port {wanted or first_port} is in use; {server} takes {port} instead.")
+                addresses[server] = Address("127.0.0.1", port)
+        return addresses
+
+    # What a test or a story does
+
+    def node(self, server: str) -> Node:
+        """Return the node of a running server."""
+        return self.running[server].node
+
+    def directory_of(self, server: str) -> Path:
+        """Return where a server keeps its files."""
+        assert self._directory is not None, "the cluster has not been started"
+        return self._directory / server
+
+    def wait_for_leader(self, among: Optional[Iterable[str]] = None, timeout: float = PATIENCE) -> str:
+        """Return the leader of the newest term among the servers `among` (default: all), once there is one."""
+        candidates = set(self.servers if among is None else among)
+        found: list[str] = []
+
+        def there_is_one() -> bool:
+            statuses = [status for status in self.statuses() if status.id in candidates]
+            newest = max((status.term for status in statuses), default=0)
+            found[:] = [status.id for status in statuses if status.role == "leader" and status.term == newest]
+            return bool(found)
+
+        self.recorder.wait_until(there_is_one, "a leader is elected", timeout)
+        return found[0]
+
+    def elect(self, server: str) -> str:
+        """Force `server` to time out until it leads; return its id. Its log must be good enough (§5.4.1)."""
+        for _ in range(20):
+            if self.node(server).status().role == "leader":
+                return server
+            mark = self.recorder.mark()
+            self.node(server).expire_election_timer()
+            try:
+                self.recorder.wait_for(
+                    events.BecameLeader, lambda event: event.server == server, mark, self._timing.election_timeout_max
+                )
+            except TimeoutError:
+                continue
+        raise TimeoutError(f"{server} was not elected; is its log as up-to-date as the others'?")
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut the network into `groups`."""
+        self.network.partition(*groups)
+
+    def heal(self) -> None:
+        """Repair the network."""
+        self.network.heal()
+
+    def execute(self, command: bytes, via: Optional[str] = None, timeout: float = PATIENCE) -> dict[str, Any]:
+        """Have a command applied by the leader, or propose it to `via`; return its result. Raises as Node.propose."""
+        server = self.wait_for_leader() if via is None else via
+        return kv.decode_result(self.node(server).propose(command, timeout))
+
+    def put(self, key: str, value: str, via: Optional[str] = None) -> None:
+        """Set a key."""
+        self.execute(kv.put_command(key, value), via)
+
+    def get(self, key: str, via: Optional[str] = None) -> Optional[str]:
+        """Read a key, through the log."""
+        value: Optional[str] = self.execute(kv.get_command(key), via)["value"]
+        return value
+
+    def wait_until_applied_everywhere(self, servers: Optional[Iterable[str]] = None) -> None:
+        """Wait until `servers` (default: all that run) have applied everything that the leader's log holds."""
+        names = list(self.running if servers is None else servers)
+        leader = self.wait_for_leader(names)
+        last_index = self.node(leader).status().last_log_index
+        self.recorder.wait_until(
+            lambda: all(self.node(name).status().last_applied >= last_index for name in names),
+            f"{', '.join(names)} apply entry {last_index}",
+            PATIENCE,
+        )
+
+    # What a test or a story looks at
+
+    def statuses(self) -> list[ServerStatus]:
+        """Return how the running servers are, in order."""
+        running = dict(self.running)
+        return [running[server].node.status() for server in self.servers if server in running]
+
+    def log_of(self, server: str) -> list[LogEntry]:
+        """Return a running server's log."""
+        return self.node(server).log_entries()
+
+    def applied_by(self, server: str) -> list[LogEntry]:
+        """Return the entries that a server has applied since it last started, in that order."""
+        applied: list[LogEntry] = []
+        for event in self.recorder.events(events.Event, server):
+            if isinstance(event, events.Restarted):
+                applied = []
+            elif isinstance(event, events.Applied):
+                applied.append(event.entry)
+        return applied
+
+    def leaders_by_term(self) -> dict[int, set[str]]:
+        """Return who became leader in each term."""
+        leaders: dict[int, set[str]] = {}
+        for event in self.recorder.events(events.BecameLeader):
+            leaders.setdefault(event.state.term, set()).add(event.server)
+        return leaders
+
+    def check_single_leader(self) -> None:
+        """Raise AssertionError unless each term has had one leader at most (Election Safety, Fig. 3)."""
+        for term, leaders in self.leaders_by_term().items():
+            assert len(leaders) == 1, f"term {term} had the leaders {', '.join(sorted(leaders))}"
+
+    def check_logs_match(self) -> None:
+        """Raise AssertionError unless the logs agree wherever they share an index and term (Log Matching, Fig. 3)."""
+        logs = {server: self.log_of(server) for server in self.running}
+        for one, ours in logs.items():
+            for other, theirs in logs.items():
+                shared = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a.term == b.term]
+                length = shared[-1] + 1 if shared else 0
+                assert ours[:length] == theirs[:length], f"the logs of {one} and {other} differ before entry {length}"
+
+    def check_same_commands_applied(self) -> int:
+        """Raise AssertionError unless all running servers applied the same entries in the same order; return how many.
+
+        State Machine Safety (Fig. 3), for servers that have caught up.
+        """
+        applied = {server: self.applied_by(server) for server in self.running}
+        first = next(iter(applied.values()))
+        for server, entries in applied.items():
+            assert entries == first, f"{server} applied other entries than {next(iter(applied))}"
+        return len(first)
+
+
+class FreePorts:
+    """Finds ports nobody listens on; holds each until it is left, so that none is given twice."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> FreePorts:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for each in self._sockets:
+            each.close()
+
+    def take(self, wanted: int = 0) -> int:
+        """Return `wanted` if it is free, any free port otherwise."""
+        for port in (wanted, 0):
+            probe = socket.socket()
+            self._sockets.append(probe)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                probe.listen()
+            except OSError:
+                continue
+            number: int = probe.getsockname()[1]
+            return number
+        raise CannotListen("no port is free on 127.0.0.1")
