@@ -19,6 +19,7 @@ from raft_threads.addresses import Address
 from raft_threads.client_messages import ServerStatus
 from raft_threads.cut_network import CutNetwork
 from raft_threads.events import EventKinds, Observer
+from raft_threads.held_signals import signals_held
 from raft_threads.log import LogEntry
 from raft_threads.node import Node
 from raft_threads.recorder import EventRecorder
@@ -93,31 +94,35 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start all servers, as followers (§5.2)."""
-        self._directory = Path(tempfile.mkdtemp(prefix="raft_threads-"))
-        try:
-            self._open_all()
-        except CannotListen:
-            # Somebody took a port after we had looked; now take ports that are surely free.
-            self._close_all()
-            self.addresses = self._choose_addresses(0)
-            self._open_all()
-        for server in self.running.values():
-            server.start()
+        with signals_held():
+            self._directory = Path(tempfile.mkdtemp(prefix="raft_threads-"))
+            try:
+                self._open_all()
+            except CannotListen:
+                # Somebody took a port after we had looked; the system knows which are free.
+                self._close_all()
+                self.addresses = self._choose_addresses(0)
+                self._open_all()
+            for server in self.running.values():
+                server.start()
 
     def stop(self) -> None:
         """Stop all servers and remove their files."""
-        self._close_all()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        with signals_held():
+            self._close_all()
+            if self._directory is not None:
+                shutil.rmtree(self._directory, ignore_errors=True)
 
     def crash(self, server: str) -> None:
         """Stop one server. It saves nothing that was not saved before: only its files are left (§5.5)."""
-        self.running.pop(server).stop()
+        with signals_held():
+            self.running.pop(server).stop()
 
     def restart(self, server: str) -> None:
         """Start a crashed server again, from its files (§5.5)."""
-        self._open(server)
-        self.running[server].start()
+        with signals_held():
+            self._open(server)
+            self.running[server].start()
 
     def _open_all(self) -> None:
         for server in self.servers:

@@ -12,15 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Optional
 
+from raft_threads.held_signals import STOP_SIGNALS
 from raft_threads.log_lines import LogLines
 from raft_threads.rpc_server import CannotListen
 from raft_threads.server import KeyValueServer
 from raft_threads.storage import StorageError
 
 logger = logging.getLogger(__name__)
-
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequested(BaseException):

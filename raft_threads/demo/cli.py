@@ -15,6 +15,7 @@ from raft_threads.demo.shell import shell
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
+from raft_threads.held_signals import STOP_SIGNALS
 from raft_threads.rpc_server import CannotListen
 from raft_threads.storage import StorageError
 
@@ -81,11 +82,11 @@ def install_signal_handlers() -> None:
     """Have Ctrl-C and SIGTERM end the scenario in order, once; a second one does not disturb the cleaning up."""
 
     def interrupt(signum: int, frame: Optional[FrameType]) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in STOP_SIGNALS:
         signal.signal(each, interrupt)
 
 
@@ -96,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="See Raft happen on real servers, with sockets and files of their own.",
         epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held.",
     )
-    parser.add_argument("scenario", nargs="?", default="story", choices=SCENARIOS, metavar="SCENARIO", help="see --list")
+    parser.add_argument("scenario", nargs="?", default="story", choices=SCENARIOS, metavar="SCENARIO", help="--list")
     parser.add_argument("--list", action="store_true", help="name the scenarios and what they show")
     parser.add_argument("--servers", type=int, metavar="N", help="how many servers, up to 9 (default: the scenario's)")
     parser.add_argument("--seed", default="1", help="decides the timeouts, and so who times out first (default: 1)")

@@ -19,7 +19,7 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.BecameLeader: lambda e: f"has won the election! The new term is: {e.state.term}",
     events.SteppedDown: lambda e: f"is {e.was.value} no more, but a follower in term {e.state.term}",
     events.LeaderRecognized: lambda e: f"follows {e.leader} in term {e.state.term}",
-    events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: in conflict with the leader",
+    events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: not what the leader has",
     events.Applied: lambda e: f"applies entry {e.entry.index}: {command_text(e.entry)}",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from raft_threads.addresses import Address, format_cluster
 from raft_threads.client import Client, MayHaveHappened
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import DIM, Stage
+from raft_threads.held_signals import signals_held
 from raft_threads.local_cluster import FreePorts
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent
@@ -40,9 +40,10 @@ class ServerProcesses:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for name in list(self._processes):
-            self.kill(name)
-        self._directory.cleanup()
+        with signals_held():
+            for name in list(self._processes):
+                self.kill(name)
+            self._directory.cleanup()
 
     def start(self, name: str) -> int:
         """Start a server process; return its process id."""
@@ -50,9 +51,8 @@ class ServerProcesses:
         command += ["--cluster", format_cluster(self.addresses), "--data-dir", f"{self._directory.name}/{name}"]
         command += ["--cluster-name", "demo", "--log-level", "error"]
         # A process group of its own: Ctrl-C is for us, and we end the servers.
-        self._processes[name] = subprocess.Popen(
-            command, cwd=PACKAGE_PARENT, start_new_session=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        )
+        with signals_held():
+            self._processes[name] = subprocess.Popen(command, cwd=PACKAGE_PARENT, start_new_session=True)
         self._stage.note(name, f"is process {self._processes[name].pid}, at {self.addresses[name]}")
         return self._processes[name].pid
 
@@ -83,7 +83,7 @@ def processes(show: Show) -> None:
         stage.note(successor, f"leads now; {len(acknowledged)} writes are acknowledged")
         stage.scene(f"{leader} starts again, from its files", "§5.5, Fig. 2")
         servers.start(leader)
-        stage.scene(f"kill -9 {successor}: now {leader} is needed for a majority", "§5.3")
+        stage.scene(f"kill -9 {successor}; {leader} can take part again", "§5.3, §5.4.1")
         servers.kill(successor)
         missing = [key for key in sorted(acknowledged) if client.get(key) != f"value of {key}"]
         stage.note(leader_of(client), "leads")

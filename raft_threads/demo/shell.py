@@ -88,9 +88,9 @@ class ClusterShell(cmd.Cmd):
         """status: show every server's role, term, leader and indexes."""
         for status in self._cluster.statuses():
             self._stage.line(
-                f"   {self._stage.name(status.id)}  {status.role:9}  term {status.term}  leader {status.leader or '-'}  "
-                f"commit_index {status.commit_index}  last_applied {status.last_applied}  "
-                f"last_log_index {status.last_log_index}"
+                f"   {self._stage.name(status.id)}  {status.role:9}  term {status.term}  "
+                f"leader {status.leader or '-'}  commit_index {status.commit_index}  "
+                f"last_applied {status.last_applied}  last_log_index {status.last_log_index}"
             )
         for server in self._cluster.servers:
             if server not in self._cluster.running:

@@ -11,7 +11,7 @@ import time
 from typing import Optional, TextIO
 
 BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
-# A colour for each server, in order; the ninth and later share them.
+# By the number in a server's name.
 SERVER_COLOURS = ("36", "33", "35", "34", "32", "96", "93", "95")
 WIDTH = 100
 
@@ -31,7 +31,6 @@ class Stage:
         self._coloured = self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._lines: queue.Queue[Optional[str]] = queue.Queue()
         self._printer = threading.Thread(target=self._print, name="demo/printer")
-        self._colours: dict[str, str] = {}
 
     def __enter__(self) -> Stage:
         self._printer.start()
@@ -63,8 +62,8 @@ class Stage:
 
     def name(self, server: str) -> str:
         """Return a server's name in its colour."""
-        colour = self._colours.setdefault(server, SERVER_COLOURS[len(self._colours) % len(SERVER_COLOURS)])
-        return self.styled(server, colour)
+        number = int("0" + "".join(letter for letter in server if letter.isdigit()))
+        return self.styled(server, SERVER_COLOURS[number % len(SERVER_COLOURS)])
 
     def scene(self, title: str, section: str) -> None:
         """Print a heading: what happens now, and where to read of it."""

@@ -29,14 +29,16 @@ def story(show: Show) -> None:
         show.check_everything(cluster)
         lost = [server for server in cluster.running if "lost" in cluster.running[server].store.items]
         stage.check("nobody applied what the leader could not commit while it was cut off", not lost)
+    stage.line()
+    stage.line("   Next: run_demo.py --list for more scenarios, docs/reading-guide.md to read along with the paper.")
 
 
 def replicate_commands(show: Show, cluster: LocalCluster, leader: str) -> None:
     """Commands of clients become entries, committed once a majority has them."""
     show.stage.scene("Commands are replicated, committed and applied", "§5.3")
     show.stage.say(
-        f"Clients send their commands to {leader}. It appends each to its log and sends it to the others. Once a majority "
-        "has it on disk it is committed, and every server applies it to its key-value store, in log order."
+        f"Clients send their commands to {leader}. It appends each to its log and sends it to the others. Once a "
+        "majority has it on disk it is committed, and every server applies it to its key-value store, in log order."
     )
     for key, value in (("x", "1"), ("y", "2")):
         cluster.put(key, value, leader)
@@ -76,8 +78,8 @@ def cut_off_the_leader(show: Show, cluster: LocalCluster, old: str) -> tuple[str
     others = [server for server in cluster.servers if server != old]
     stage.scene(f"The leader {old} is cut off, and the others elect another", "§5.2, §5.4.1")
     stage.say(
-        f"{old} does not know yet that it leads nobody any more: it takes a client's command, but no majority will ever "
-        "have it. The others hear no heartbeats; one of them times out."
+        f"{old} does not know yet that it leads nobody any more: it takes a client's command, which reaches no "
+        "majority. The others hear no heartbeats; one of them times out."
     )
     cluster.partition({old}, others)
     mark = cluster.recorder.mark()

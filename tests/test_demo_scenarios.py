@@ -1,0 +1,192 @@
+"""`run_demo.py` as a person starts it: every scenario, its checks, its exit codes, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment(temporary: Path, **more: str) -> dict[str, str]:
+    """Return an environment whose temporary directory is `temporary`, so that leftovers are seen."""
+    return {**os.environ, "TMPDIR": str(temporary), **more}
+
+
+def demo(temporary: Path, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the demo to its end, from a directory that is not the project's."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run_demo.py"), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=temporary,
+        env=environment(temporary),
+    )
+
+
+@pytest.mark.parametrize(
+    "scenario, line",
+    [
+        ("story", r"all 3 servers applied the same \d+ entries in the same order .*: yes"),
+        ("split-vote", r"half of the votes elected nobody: yes"),
+        ("replication", r"committed all without n\d: yes"),
+        ("leader-crash", r"n\d has what n\d had committed: yes"),
+        ("partition", r"n\d has committed nothing new: yes"),
+        ("processes", r"all \d+ acknowledged writes are still there: yes"),
+    ],
+)
+def test_each_scenario_plays_to_its_end_and_its_checks_hold(tmp_path: Path, scenario: str, line: str) -> None:
+    """docs/demo.md: exit code 0 only if the checks hold; and no file is left."""
+    played = demo(tmp_path, scenario, "--pace", "fast")
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert re.search(line, played.stdout), played.stdout
+    assert ": NO" not in played.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(tmp_path: Path) -> None:
+    """README.md: the first command; each step is headed by what happens and where to read of it."""
+    played = demo(tmp_path, "--pace", "fast")
+    headings = re.findall(r"^== (.*)  \[(.*)\]$", played.stdout, re.MULTILINE)
+    assert len(headings) == 6
+    assert all("§" in section or "Fig." in section for _, section in headings)
+    assert re.search(r"n\d  deletes entry \d+", played.stdout)
+    assert "surely not executed" in played.stdout
+    assert "\x1b[" not in played.stdout, "no colours in a pipe"
+
+
+def test_the_election_is_told_in_the_forerunners_words(tmp_path: Path) -> None:
+    """§5.2: in this order, and with the candidate's term at the voters' first heartbeat (§5.1)."""
+    played = demo(tmp_path, "election", "--pace", "fast")
+    assert played.returncode == 0, played.stdout + played.stderr
+    stamp = r"^\d\d:\d\d:\d\d \[INFO\] "
+    position = 0
+    for pattern in (
+        r"Starting server at: 127\.0\.0\.1:\d+\.\.\.$",
+        r"The server server_\d, has a timeout of [345] seconds\.$",
+        r"Server (?P<leader>server_\d) has timed out\.$",
+        r"Server server_\d, with term 1, started the election process\.$",
+        r"Server server_\d has won the election! The new term is: 1$",
+        r"Server server_\d with term 1, received heartbeat from server_\d with term 1$",
+        r"Server server_\d becoming follower\. The new leader is: server_\d$",
+    ):
+        match = re.compile(stamp + pattern, re.MULTILINE).search(played.stdout, position)
+        assert match, f"{pattern} after\n{played.stdout[:position]}\nin\n{played.stdout}"
+        position = match.end()
+
+
+def test_the_server_with_the_shortest_timeout_wins_and_the_seed_decides_which(tmp_path: Path) -> None:
+    """§5.2: randomized timeouts; --seed."""
+    for seed in ("1", "5"):
+        played = demo(tmp_path, "election", "--pace", "fast", "--seed", seed)
+        (shortest,) = re.findall(r"The server (server_\d), has a timeout of 3 seconds", played.stdout)
+        assert f"{shortest} has won the election!" in played.stdout
+
+
+def test_the_list_names_every_scenario(tmp_path: Path) -> None:
+    """docs/demo.md: --list."""
+    listed = demo(tmp_path, "--list")
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert names == ["story", "election", "split-vote", "replication", "leader-crash", "partition", "processes", "shell"]
+    assert set(names) == set(re.findall(r"^\| `([a-z][a-z-]*)`", (ROOT / "docs" / "demo.md").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such",), ("--servers", "0"), ("--servers", "99"), ("--servers", "x"), ("--pace", "slow")]
+)
+def test_a_wrong_argument_gets_one_clear_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """docs/demo.md: exit code 2."""
+    refused = demo(tmp_path, *arguments)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("run_demo.py: error: ")
+    assert "Traceback" not in refused.stderr
+
+
+def test_other_numbers_of_servers_work_too(tmp_path: Path) -> None:
+    """docs/demo.md: --servers, an even number and a larger odd one."""
+    for scenario, servers in (("story", "4"), ("split-vote", "5"), ("election", "1")):
+        played = demo(tmp_path, scenario, "--pace", "fast", "--servers", servers)
+        assert played.returncode == 0, played.stdout + played.stderr
+
+
+def test_the_shell_takes_commands_from_a_pipe(tmp_path: Path) -> None:
+    """docs/demo.md: every command, and one line for what makes no sense."""
+    commands = ["put x 1", "append x 2", "get x", "get y", "cas x 12 13", "get x", "delete x", "get x", "status", "log"]
+    commands += ["crash 9", "restart 1", "foo", "put x", "cut 1", "heal", "timeout 2", "help", "crash 3", "status"]
+    played = demo(tmp_path, "shell", "--pace", "fast", stdin="\n".join([*commands, "restart 3", "quit", "get z", ""]))
+    assert played.returncode == 0, played.stdout + played.stderr
+    for text in ("   12\n", "   13\n", "   x is absent\n", "   y is absent\n", "there is no server 9", "n1 is running"):
+        assert text in played.stdout
+    for text in ("there is no command 'foo'", "write: put KEY VALUE", "n3  down", "[1 x=1]"):
+        assert text in played.stdout
+    assert "z is absent" not in played.stdout, "nothing happens after quit"
+    assert "raft>" not in played.stdout, "no prompt without a terminal"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_replaced_and_said_so(tmp_path: Path) -> None:
+    """docs/demo.md: it takes free ones."""
+    with socket.socket() as occupied:
+        occupied.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            occupied.bind(("127.0.0.1", 3301))
+            occupied.listen()
+        except OSError:
+            pass  # somebody else occupies it: just as good
+        played = demo(tmp_path, "election", "--pace", "fast")
+    assert played.returncode == 0
+    assert re.search(r"Port 3301 is in use; server_2 takes \d+ instead\.", played.stdout)
+
+
+def start_and_wait_for(temporary: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start the demo, and return once it has printed a line with `text`."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "run_demo.py"), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(temporary),
+    )
+    assert process.stdout is not None
+    line: Optional[str] = ""
+    while line is not None and text not in line:
+        line = process.stdout.readline() or None
+    assert line is not None, f"the demo ended before it printed {text!r}"
+    return process
+
+
+@pytest.mark.parametrize(
+    "scenario, moment, stop",
+    [
+        ("story", "starts as follower", signal.SIGINT),
+        ("partition", "has won the election", signal.SIGINT),
+        ("election", "Starting server", signal.SIGTERM),
+        ("processes", "is process", signal.SIGINT),
+        ("processes", "leads;", signal.SIGTERM),
+        ("shell", "won the election", signal.SIGINT),
+    ],
+)
+def test_ctrl_c_at_any_moment_leaves_nothing_behind(
+    tmp_path: Path, scenario: str, moment: str, stop: signal.Signals
+) -> None:
+    """docs/demo.md: exit code 130; no process, no file, no traceback."""
+    process = start_and_wait_for(tmp_path, moment, scenario)
+    process.send_signal(stop)
+    output, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+    for server in re.findall(r"is process (\d+)", output):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(server), 0)

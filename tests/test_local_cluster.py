@@ -1,0 +1,175 @@
+"""Real servers of one process, with sockets and files: elections, partitions, crashes (§5.2 to §5.5)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from raft_threads import events, kv
+from raft_threads.local_cluster import LocalCluster
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+
+
+@pytest.fixture(name="cluster")
+def cluster_of_three() -> Iterator[LocalCluster]:
+    """Three servers; whatever a test did, no term had two leaders and the logs match at its end."""
+    with LocalCluster(first_port=0) as cluster:
+        yield cluster
+        cluster.check_single_leader()
+        cluster.check_logs_match()
+
+
+def test_one_server_is_elected_and_the_others_follow_it(cluster: LocalCluster) -> None:
+    """§5.2."""
+    leader = cluster.wait_for_leader()
+    cluster.wait_until_applied_everywhere()
+    assert {status.leader for status in cluster.statuses()} == {leader}
+    assert sorted(status.role for status in cluster.statuses()) == ["follower", "follower", "leader"]
+
+
+def test_commands_are_applied_by_every_server_in_the_same_order(cluster: LocalCluster) -> None:
+    """§5.3."""
+    leader = cluster.wait_for_leader()
+    for number in range(50):
+        cluster.put("x", str(number), leader)
+    assert cluster.get("x", leader) == "49"
+    cluster.wait_until_applied_everywhere()
+    assert cluster.check_same_commands_applied() >= 51
+    assert [cluster.running[server].store.items for server in cluster.servers] == [{"x": "49"}] * 3
+
+
+def test_a_server_that_times_out_first_can_be_chosen(cluster: LocalCluster) -> None:
+    """§5.2: it is the timeouts that decide."""
+    for server in ("n3", "n1", "n2"):
+        assert cluster.elect(server) == server
+
+
+def test_when_the_leader_is_lost_another_is_elected_and_has_all_committed_entries(cluster: LocalCluster) -> None:
+    """§5.4.1, §5.5."""
+    first = cluster.wait_for_leader()
+    cluster.put("x", "1", first)
+    cluster.crash(first)
+    second = cluster.wait_for_leader()
+    assert second != first
+    assert cluster.get("x", second) == "1"
+
+
+def test_without_a_quorum_nothing_is_committed_and_with_it_all_goes_on(cluster: LocalCluster) -> None:
+    """§5.3: a majority is needed."""
+    leader = cluster.elect("n1")
+    cluster.partition({"n1"}, {"n2"}, {"n3"})
+    with pytest.raises(OutcomeUnknown):
+        cluster.execute(kv.put_command("x", "1"), leader, timeout=0.1)
+    assert cluster.node("n1").status().last_applied < cluster.node("n1").status().last_log_index
+    cluster.heal()
+    cluster.put("y", "2")
+    cluster.wait_until_applied_everywhere()
+    cluster.check_same_commands_applied()
+
+
+def test_the_uncommitted_entries_of_a_leader_that_was_cut_off_are_replaced(cluster: LocalCluster) -> None:
+    """§5.3: and the client that waited for them learns that they were surely not executed."""
+    old = cluster.elect("n1")
+    cluster.put("x", "1", old)
+    cluster.partition({"n1"}, {"n2", "n3"})
+    outcomes: list[Exception] = []
+
+    def write() -> None:
+        try:
+            cluster.put("lost", "1", old)
+        except (CommandFailed, OutcomeUnknown) as error:
+            outcomes.append(error)
+
+    mark = cluster.recorder.mark()
+    client = threading.Thread(target=write)
+    client.start()
+    cluster.recorder.wait_for(events.EntriesAppended, lambda event: event.server == "n1", mark)
+    new = cluster.wait_for_leader({"n2", "n3"})
+    cluster.put("x", "2", new)
+    cluster.heal()
+    cluster.recorder.wait_for(events.EntriesDeleted, lambda event: event.server == "n1", mark)
+    client.join()
+    cluster.wait_until_applied_everywhere()
+    assert [type(outcome) for outcome in outcomes] == [CommandFailed]
+    assert cluster.running["n1"].store.items == {"x": "2"}
+
+
+def test_a_follower_that_cannot_hear_returns_with_a_newer_term_and_does_not_harm(cluster: LocalCluster) -> None:
+    """§5.2: it has held elections that nobody heard of; then one more election settles it."""
+    leader = cluster.elect("n1")
+    cluster.network.cut_one_way("n1", "n3")
+    cluster.network.cut_one_way("n3", "n1")
+    cluster.network.cut_one_way("n2", "n3")
+    cluster.network.cut_one_way("n3", "n2")
+    mark = cluster.recorder.mark()
+    for _ in range(2):
+        candidacy = cluster.recorder.wait_for(events.BecameCandidate, lambda event: event.server == "n3", mark)
+        mark = cluster.recorder.position_after(candidacy)
+    cluster.put("x", "1", leader)
+    cluster.heal()
+    cluster.put("x", "2")
+    cluster.wait_until_applied_everywhere()
+    assert cluster.running["n3"].store.items == {"x": "2"}
+
+
+def test_a_lost_reply_costs_a_retry_and_no_entry(cluster: LocalCluster) -> None:
+    """§5.5: the request arrives, the reply does not; it is sent again until it does."""
+    leader = cluster.elect("n1")
+    cluster.network.cut_one_way("n2", "n1")
+    cluster.network.cut_one_way("n3", "n1")
+    mark = cluster.recorder.mark()
+    waiting = threading.Thread(target=lambda: cluster.put("x", "1", leader))
+    waiting.start()
+    for server in ("n2", "n3"):
+        cluster.recorder.wait_for(events.EntriesAppended, lambda event: event.server == server, mark)  # noqa: B023
+    assert cluster.node("n1").status().commit_index < cluster.node("n1").status().last_log_index
+    cluster.heal()
+    waiting.join()
+    cluster.wait_until_applied_everywhere()
+    assert [entry.command for entry in cluster.log_of("n2")].count(kv.put_command("x", "1")) == 1
+
+
+@pytest.mark.parametrize("victims", [["n1"], ["n2"], ["n2", "n3"], ["n1", "n2", "n3"]], ids="+".join)
+def test_whoever_crashes_goes_on_from_disk(cluster: LocalCluster, victims: list[str]) -> None:
+    """§5.5, Fig. 2: a follower, the leader, a majority, all."""
+    cluster.elect("n1")
+    cluster.put("x", "1", "n1")
+    terms = {status.id: status.term for status in cluster.statuses()}
+    for server in victims:
+        cluster.crash(server)
+    for server in victims:
+        cluster.restart(server)
+        assert cluster.node(server).status().term >= terms[server]
+    cluster.put("y", "2")
+    cluster.wait_until_applied_everywhere()
+    for server in cluster.servers:
+        assert cluster.running[server].store.items == {"x": "1", "y": "2"}
+    cluster.check_same_commands_applied()
+
+
+@pytest.mark.parametrize("servers", [1, 2, 4, 5])
+def test_clusters_of_other_sizes_elect_and_commit(servers: int) -> None:
+    """§5.2: one, and even numbers too."""
+    with LocalCluster([f"n{number}" for number in range(1, servers + 1)], first_port=0) as cluster:
+        cluster.put("x", "1")
+        cluster.wait_until_applied_everywhere()
+        assert all(server.store.items == {"x": "1"} for server in cluster.running.values())
+
+
+def test_only_the_leader_takes_commands_and_the_others_say_who_it_is(cluster: LocalCluster) -> None:
+    """§5.1, §8."""
+    leader = cluster.wait_for_leader()
+    cluster.wait_until_applied_everywhere()
+    for server in cluster.servers:
+        if server != leader:
+            with pytest.raises(NotLeader) as refusal:
+                cluster.put("x", "1", server)
+            assert refusal.value.leader_id == leader
+
+
+def test_the_same_seed_draws_the_same_timeouts() -> None:
+    """A random test prints its seed, and the seed replays it."""
+    first, second = (LocalCluster(seed=7, first_port=0)._dice_of("n2").random() for _ in range(2))
+    assert first == second
