@@ -76,8 +76,8 @@ def append(client: Client, arguments: argparse.Namespace) -> int:
 def cas(client: Client, arguments: argparse.Namespace) -> int:
     """Replace a key's value if it is the expected one."""
     if not client.cas(arguments.key, arguments.expected, arguments.new):
-        expected = "be absent" if arguments.expected is None else f"hold {arguments.expected!r}"
-        complain(arguments, f"nothing changed: {arguments.key} does not {expected}")
+        finding = "exists" if arguments.expected is None else f"does not hold {arguments.expected!r}"
+        complain(arguments, f"nothing changed: {arguments.key} {finding}")
         return NO
     print("ok")
     return DONE

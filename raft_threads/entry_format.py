@@ -53,12 +53,17 @@ def format_entry(index: int, term: int, kind: str, command: bytes) -> bytes:
     return add_checksum(b"%d %d %s %s" % (index, term, kind.encode("ascii"), escape(command)))
 
 
+def is_number(field: bytes) -> bool:
+    """Return whether `field` is a number of at most 19 digits, as 2^63-1 has: int() is slow or fails with thousands."""
+    return field.isdigit() and len(field) <= 19
+
+
 def parse_entry(line: bytes) -> tuple[int, int, str, bytes]:
     """Return `(index, term, kind, command)` of a line made by `format_entry`.
 
     Raises BadLine when the line is not whole, its checksum does not fit, or its fields make no sense.
     """
     fields = check_and_strip(line).split(b" ", 3)
-    if len(fields) != 4 or not (fields[0].isdigit() and fields[1].isdigit() and fields[2].isalpha()):
+    if len(fields) != 4 or not (is_number(fields[0]) and is_number(fields[1]) and fields[2].isalpha()):
         raise BadLine("the fields are not: index term kind command")
     return int(fields[0]), int(fields[1]), fields[2].decode("ascii"), unescape(fields[3])

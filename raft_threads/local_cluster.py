@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from raft_threads import events, kv
-from raft_threads.addresses import Address
 from raft_threads.client_messages import ServerStatus
 from raft_threads.cut_network import CutNetwork
 from raft_threads.events import EventKinds, Observer
+from raft_threads.free_ports import choose_addresses
 from raft_threads.held_signals import signals_held
 from raft_threads.log import LogEntry
 from raft_threads.node import Node
@@ -62,21 +61,23 @@ class LocalCluster:
         observers: Sequence[Observer] = (),
         first_port: int = 3300,
         dice_of: Optional[Callable[[str], Any]] = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Prepare a cluster of `servers`, at `first_port` and the following where they are free.
+        """Prepare a cluster of `servers`, at `first_port` and the following if they are free.
 
         `seed` decides the election timeouts of every server, unless `dice_of` gives a server's `random` itself.
-        `notes` says which ports had to be replaced.
+        `say` hears, in a line each time, that ports had to be replaced.
         """
         self.servers = list(servers)
         self.recorder = EventRecorder(RECORDED)
         self.network = CutNetwork()
-        self.notes: list[str] = []
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
         self._observers = [self.recorder, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
-        self.addresses = self._choose_addresses(first_port)
+        self._say = say
+        # Servers look addresses up here whenever they connect, so a server may move while it is down.
+        self.addresses = choose_addresses(self.servers, first_port, say)
         self._directory: Optional[Path] = None
 
     def __enter__(self) -> LocalCluster:
@@ -99,9 +100,8 @@ class LocalCluster:
             try:
                 self._open_all()
             except CannotListen:
-                # Somebody took a port after we had looked; the system knows which are free.
                 self._close_all()
-                self.addresses = self._choose_addresses(0)
+                self._move(self.servers)
                 self._open_all()
             for server in self.running.values():
                 server.start()
@@ -121,7 +121,11 @@ class LocalCluster:
     def restart(self, server: str) -> None:
         """Start a crashed server again, from its files (§5.5)."""
         with signals_held():
-            self._open(server)
+            try:
+                self._open(server)
+            except CannotListen:
+                self._move([server])
+                self._open(server)
             self.running[server].start()
 
     def _open_all(self) -> None:
@@ -133,7 +137,7 @@ class LocalCluster:
             server,
             self.addresses,
             self.directory_of(server),
-            cluster="local",
+            cluster=self.directory.name,  # different for each: clusters on one machine never mix
             timing=self._timing,
             runtime=Runtime(random=self._dice_of(server)),
             observers=self._observers,
@@ -144,17 +148,11 @@ class LocalCluster:
         while self.running:
             self.running.popitem()[1].stop()
 
-    def _choose_addresses(self, first_port: int) -> dict[str, Address]:
-        """Return an address for each server: `first_port` and those after it, others where they are in use."""
-        addresses = {}
-        with FreePorts() as free:
-            for offset, server in enumerate(self.servers):
-                wanted = first_port + offset if first_port else 0
-                port = free.take(wanted)
-                if port != wanted:
-                    self.notes.append(f"Port {wanted or first_port} is in use; {server} takes {port} instead.")
-                addresses[server] = Address("127.0.0.1", port)
-        return addresses
+    def _move(self, servers: Sequence[str]) -> None:
+        """Give servers that are down free ports, as somebody else took one of theirs after we had looked."""
+        self.addresses.update(choose_addresses(servers, 0, self._say))
+        places = ", ".join(f"{server} at {self.addresses[server]}" for server in servers)
+        self._say(f"A port was taken meanwhile; now {places}.")
 
     # What a test or a story does
 
@@ -162,10 +160,15 @@ class LocalCluster:
         """Return the node of a running server."""
         return self.running[server].node
 
+    @property
+    def directory(self) -> Path:
+        """Where all servers keep their files, each in a directory of its own."""
+        assert self._directory is not None, "the cluster has not been started"
+        return self._directory
+
     def directory_of(self, server: str) -> Path:
         """Return where a server keeps its files."""
-        assert self._directory is not None, "the cluster has not been started"
-        return self._directory / server
+        return self.directory / server
 
     def wait_for_leader(self, among: Optional[Iterable[str]] = None, timeout: float = PATIENCE) -> str:
         """Return the leader of the newest term among the servers `among` (default: all), once there is one."""
@@ -180,6 +183,15 @@ class LocalCluster:
 
         self.recorder.wait_until(there_is_one, "a leader is elected", timeout)
         return found[0]
+
+    def wait_until_followed(self, leader: str, by: Iterable[str]) -> None:
+        """Wait until the servers `by` know that `leader` leads (§5.2)."""
+        followers = {server for server in by if server != leader}
+        self.recorder.wait_until(
+            lambda: all(status.leader == leader for status in self.statuses() if status.id in followers),
+            f"{', '.join(sorted(followers))} follow {leader}",
+            PATIENCE,
+        )
 
     def elect(self, server: str) -> str:
         """Force `server` to time out until it leads; return its id. Its log must be good enough (§5.4.1)."""
@@ -281,32 +293,3 @@ class LocalCluster:
         for server, entries in applied.items():
             assert entries == first, f"{server} applied other entries than {next(iter(applied))}"
         return len(first)
-
-
-class FreePorts:
-    """Finds ports nobody listens on; holds each until it is left, so that none is given twice."""
-
-    def __init__(self) -> None:
-        self._sockets: list[socket.socket] = []
-
-    def __enter__(self) -> FreePorts:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for each in self._sockets:
-            each.close()
-
-    def take(self, wanted: int = 0) -> int:
-        """Return `wanted` if it is free, any free port otherwise."""
-        for port in (wanted, 0):
-            probe = socket.socket()
-            self._sockets.append(probe)
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                probe.listen()
-            except OSError:
-                continue
-            number: int = probe.getsockname()[1]
-            return number
-        raise CannotListen("no port is free on 127.0.0.1")

@@ -54,7 +54,8 @@ class Monitor:
         self.lock = runtime.threading.Lock()
         # All conditions have one more predicate: "the node is stopping". Each has one thread that waits on it.
         # Predicate: "this is not the leader, and the election timeout has elapsed". Notified when the deadline comes
-        # nearer (a leader stepped down, a timeout was forced); when it moves away, the timer wakes and looks again.
+        # nearer (a leader stepped down, a shorter timeout was drawn, one was forced); when it moves away, the timer
+        # wakes and looks again.
         self.election_due = condition(self.lock)
         # Predicate: "a request to this peer is due". Notified on new entries, candidacy and leadership.
         self.links: dict[str, PeerLink] = {peer: PeerLink(condition(self.lock)) for peer in state.peers}
@@ -104,7 +105,10 @@ class Monitor:
     def restart_election_timer(self) -> None:
         """Draw a new election timeout, and count from now (§5.2)."""
         timeout = randomized_election_timeout(self.timing, self.runtime.random.random())
-        self.election_deadline = self.now() + timeout
+        deadline = self.now() + timeout
+        if deadline < self.election_deadline:
+            self.election_due.notify()
+        self.election_deadline = deadline
         self.narrator.tell(ElectionTimerSet, timeout=timeout)
 
     def save(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import socketserver
 import threading
@@ -58,6 +59,7 @@ class RpcServer(socketserver.TCPServer):
         self.cluster = cluster
         self.peers = frozenset(peers)
         self.handle_message = handle
+        self._connection_limit = connection_limit()
         self._guard = threading.Lock()  # guards the two below
         self._closing = False
         self._connections: dict[socket.socket, threading.Thread] = {}
@@ -95,13 +97,17 @@ class RpcServer(socketserver.TCPServer):
             name=f"{self.server_id}/rpc-from-{Address(*client_address[:2])}",
         )
         with self._guard:
-            refused = self._closing or len(self._connections) >= MAX_CONNECTIONS
+            refused = self._closing or len(self._connections) >= self._connection_limit
             if not refused:
                 self._connections[request] = thread
         if refused:
             self.shutdown_request(request)
-        else:
+            return
+        try:
             thread.start()
+        except RuntimeError as error:
+            logger.error("%s: no thread for a connection: %s", self.server_id, error)
+            self._end_connection(request)
 
     def _serve_connection(self, request: socket.socket, client_address: Any) -> None:
         try:
@@ -109,9 +115,18 @@ class RpcServer(socketserver.TCPServer):
         except OSError as error:
             logger.debug("%s: connection from %s ended: %s", self.server_id, client_address, error)
         finally:
-            self.shutdown_request(request)
-            with self._guard:
-                self._connections.pop(request, None)
+            self._end_connection(request)
+
+    def _end_connection(self, request: socket.socket) -> None:
+        self.shutdown_request(request)
+        with self._guard:
+            self._connections.pop(request, None)
+
+
+def connection_limit() -> int:
+    """Return how many connections to keep: at most half of our file descriptors, so that the disk never lacks one."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if descriptors == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, descriptors // 2)
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -68,7 +68,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255
+    return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
 
 
 def _is_text(value: Any) -> bool:

@@ -19,6 +19,7 @@ from raft_threads.messages import (
 )
 from raft_threads.node import Node
 from raft_threads.recorder import EventRecorder
+from raft_threads.runtime import Runtime
 from raft_threads.storage import SavedState, StorageError
 from raft_threads.timing import Timing
 from raft_threads.transport import HandleRequest, PeerDidNotAnswer
@@ -177,6 +178,7 @@ class Bench:
         saved: Optional[SavedState] = None,
         timing: Timing = NEVER,
         recorder: Optional[EventRecorder] = None,
+        runtime: Runtime = Runtime(),
     ) -> None:
         self.transport = ScriptedTransport()
         self.storage = MemoryStorage(saved)
@@ -189,6 +191,7 @@ class Bench:
             storage=self.storage,
             state_machine=self.machine,
             timing=timing,
+            runtime=runtime,
             observers=[self.recorder],
         )
 

@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import threading
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ServerStatus
@@ -20,6 +20,8 @@ PATIENCE = 20.0
 HELLO = {"type": "hello", "cluster": "raft"}
 # Below the ports from which the system takes the near ends of connections: none of those may take a server's port.
 _PORTS = itertools.count(random.Random(f"ports {os.getpid()}").randrange(10_000, 30_000))
+
+L = TypeVar("L", bound="Listening")
 
 
 def free_ports(count: int) -> list[int]:
@@ -65,7 +67,7 @@ class Listening:
         self.address = address or free_addresses("n1")["n1"]
         self.server = RpcServer("n1", "raft", ["n2", "n3"], self.address, handle)
 
-    def __enter__(self) -> Listening:
+    def __enter__(self: L) -> L:
         self.server.start()
         return self
 

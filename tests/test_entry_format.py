@@ -62,7 +62,8 @@ def test_a_line_cut_anywhere_is_noticed() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"1 1 command", b"x 1 command y", b"1 x command y", b"-1 1 command y", b"1 1  y", b"1 1 c0mmand y"],
+    [b"", b"1 1 command", b"x 1 command y", b"1 x command y", b"-1 1 command y", b"1 1  y", b"1 1 c0mmand y"]
+    + [b"9" * 5000 + b" 1 command y", b"1 " + b"9" * 100_000 + b" command y"],
 )
 def test_a_whole_line_whose_fields_make_no_sense_is_refused(content: bytes) -> None:
     """The checksum fits, the fields do not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -258,6 +259,28 @@ def test_beyond_the_limit_connections_are_closed_at_once_and_room_is_given_back(
             client.close()
         for thread in threads:
             thread.join(PATIENCE)
+        assert listening.still_serves()
+
+
+def test_connections_leave_the_server_enough_descriptors_for_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A save that cannot open its file stops the server for good; callers must not be able to bring that about."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 4096))
+    assert rpc_server.connection_limit() == 128
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
+    assert rpc_server.connection_limit() == rpc_server.MAX_CONNECTIONS
+
+
+def test_a_connection_that_gets_no_thread_is_closed_and_harms_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the system's limit on threads is reached."""
+    with Listening() as listening:
+        with monkeypatch.context() as patched:
+
+            def start(thread: threading.Thread) -> None:
+                raise RuntimeError("can't start new thread")
+
+            patched.setattr(threading.Thread, "start", start)
+            with listening.connect() as client:
+                assert client.is_ended()
         assert listening.still_serves()
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Callable, Optional
 
 import pytest
@@ -15,6 +15,7 @@ from raw_sockets import PATIENCE, Listening, RawServer, free_addresses, line, re
 from raft_threads import rpc_server
 from raft_threads.addresses import Address
 from raft_threads.client_messages import ErrorReply
+from raft_threads.log import LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
 from raft_threads.tcp_transport import TcpTransport
 from raft_threads.transport import PeerDidNotAnswer, RequestRefused
@@ -140,11 +141,18 @@ def test_a_peer_that_welcomes_us_and_then_never_answers_costs_about_the_timeout(
 def test_a_reply_that_comes_too_late_never_answers_a_later_request() -> None:
     """Else the reply to one request would be taken for that to another."""
     may_answer = threading.Event()
+    late: list[threading.Thread] = []
+
+    def answer_late(connection: socket.socket) -> None:
+        may_answer.wait(PATIENCE)
+        with suppress(OSError):
+            connection.sendall(VOTE_REPLY)
 
     def behave(connection: socket.socket) -> None:
         connection.sendall(WELCOME)
         if peer_box[0].accepted == 1:
-            threading.Thread(target=lambda: may_answer.wait(PATIENCE) and connection.sendall(VOTE_REPLY)).start()
+            late.append(threading.Thread(target=answer_late, args=(connection,)))
+            late[0].start()
         else:
             connection.sendall(line({"type": "request_vote_reply", "term": 2, "vote_granted": False}))
 
@@ -155,6 +163,7 @@ def test_a_reply_that_comes_too_late_never_answers_a_later_request() -> None:
             with pytest.raises(PeerDidNotAnswer):
                 transport.call("n2", vote(1), 0.1)
             may_answer.set()
+            late[0].join(PATIENCE)
             assert transport.call("n2", vote(2), PATIENCE) == RequestVoteReply(2, False)
 
 
@@ -275,8 +284,6 @@ def test_after_close_a_call_fails_at_once_and_leaves_nothing_open() -> None:
 
 def test_a_large_message_goes_through_whole() -> None:
     """As a follower gets that was away for long."""
-    from raft_threads.log import LogEntry
-
     entries = tuple(LogEntry(index, 1, command=bytes([index % 256]) * 1000) for index in range(1, 2000))
     got: list[Request] = []
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
+from contextlib import ExitStack
 from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
+from raft_threads.client import ClientError
 from raft_threads.demo.forerunner import election
 from raft_threads.demo.processes import processes
 from raft_threads.demo.scenes import leader_crash, partition, replication, split_vote
@@ -16,42 +19,79 @@ from raft_threads.demo.show import Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
 from raft_threads.held_signals import STOP_SIGNALS
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
 from raft_threads.storage import StorageError
 
 MOST_SERVERS = 9
 INTERRUPTED = 130
+# What can go wrong with a scenario on a busy or broken machine; OSError includes TimeoutError. All else is a mistake in
+# the program.
+MISHAPS = (
+    AssertionError,
+    CannotListen,
+    ClientError,
+    CommandFailed,
+    NotLeader,
+    OSError,
+    OutcomeUnknown,
+    StorageError,
+)
 
 
 class Scenario(NamedTuple):
-    """One thing to see: its name, what it shows, how many servers it wants."""
+    """One thing to see: what plays it, what it shows, how many servers it wants, and what to read with it."""
 
     play: Callable[[Show], None]
     shows: str
     fewest_servers: int
     servers: int
+    read: str
 
 
 SCENARIOS = {
-    "story": Scenario(story, "an election, replication, a leader cut off, a crash and a restart", 3, 3),
-    "election": Scenario(election, "an election, as the project's forerunner printed it (§5.2)", 1, 3),
-    "split-vote": Scenario(split_vote, "two candidates at once, and how random timeouts decide (§5.2)", 2, 4),
-    "replication": Scenario(replication, "a follower that was cut off gets what it missed (§5.3)", 3, 3),
-    "leader-crash": Scenario(leader_crash, "the leader crashes; another one has all that was committed (§5.4.1)", 3, 3),
-    "partition": Scenario(partition, "two halves, of which only the larger can commit (§5.2, §5.3)", 3, 5),
-    "processes": Scenario(processes, "servers as processes, killed with kill -9 (§5.5)", 3, 3),
-    "shell": Scenario(shell, "a prompt on a live cluster: cut, crash, restart, look", 1, 3),
+    "story": Scenario(
+        story, "an election, replication, a leader cut off, a crash and a restart", 3, 3,
+        "§5.1 to §5.5; docs/reading-guide.md says which file to open beside which section.",
+    ),
+    "election": Scenario(
+        election, "an election, as the project's forerunner printed it (§5.2)", 1, 3,
+        "§5.2, and raft_threads/election.py beside it.",
+    ),
+    "split-vote": Scenario(
+        split_vote, "two candidates at once, and how random timeouts decide (§5.2)", 2, 4,
+        "§5.2, from the third outcome of an election on; raft_threads/election.py.",
+    ),
+    "replication": Scenario(
+        replication, "a follower that was cut off gets what it missed (§5.3)", 3, 3,
+        "§5.3 and Fig. 6; raft_threads/replication.py.",
+    ),
+    "leader-crash": Scenario(
+        leader_crash, "the leader crashes; another one has all that was committed (§5.4.1)", 3, 3,
+        "§5.4.1, `is_at_least_as_up_to_date` in raft_threads/election.py; §5.5.",
+    ),
+    "partition": Scenario(
+        partition, "two parts, of which only the larger can commit (§5.2, §5.3)", 3, 5,
+        "§5.3, `advance_commit_index` in raft_threads/replication.py; Fig. 3.",
+    ),
+    "processes": Scenario(
+        processes, "servers as processes, killed with kill -9 (§5.5)", 3, 3,
+        "§5.5, and Fig. 2's persistent state; raft_threads/storage.py and docs/storage-format.md.",
+    ),
+    "shell": Scenario(
+        shell, "a prompt on a live cluster: cut, crash, restart, look (§5)", 1, 3,
+        "§5, trying out what it says.",
+    ),
 }
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM: everything is cleaned up on the way out."""
 
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
     if arguments.list:
         print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
         return 0
@@ -59,35 +99,54 @@ def main(argv: Optional[list[str]] = None) -> int:
     servers = scenario.servers if arguments.servers is None else arguments.servers
     if not scenario.fewest_servers <= servers <= MOST_SERVERS:
         parser.error(f"{arguments.scenario} needs {scenario.fewest_servers} to {MOST_SERVERS} servers, not {servers}")
-    install_signal_handlers()
-    try:
-        with Stage(arguments.pace) as stage:
-            return play(scenario, Show(stage, servers, arguments.seed))
-    except Interrupted:
+    exit_code = perform(scenario, Show(Stage(arguments.pace), servers, arguments.seed, ExitStack()))
+    if exit_code == INTERRUPTED:
         print("\nInterrupted; everything has been stopped and removed.", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code
+
+
+def perform(scenario: Scenario, show: Show) -> int:
+    """Play `scenario` with the curtain up, and clean up even after Ctrl-C; return the exit code."""
+    try:
+        let_signals_interrupt()
+        show.cleanup.callback(show.stage.close)
+        show.stage.open()
+        exit_code = play(scenario, show)
+        ignore_signals()  # the cleaning up below is never interrupted: the handler does the same
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED
+    finally:
+        show.cleanup.close()
+    return exit_code
 
 
 def play(scenario: Scenario, show: Show) -> int:
-    """Play `scenario`; return the exit code."""
+    """Play `scenario`; return 0 if its checks held."""
     try:
         scenario.play(show)
-    except (AssertionError, CannotListen, StorageError, TimeoutError) as error:
+    except MISHAPS as error:
         show.stage.line(f"   This went wrong: {error}", RED)
         return 1
+    show.stage.line()
+    show.stage.line(f"   Read: {scenario.read}")
     return 1 if show.stage.failures else 0
 
 
-def install_signal_handlers() -> None:
+def let_signals_interrupt() -> None:
     """Have Ctrl-C and SIGTERM end the scenario in order, once; a second one does not disturb the cleaning up."""
 
     def interrupt(signum: int, frame: Optional[FrameType]) -> None:
-        for each in STOP_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted()
+        ignore_signals()
+        raise KeyboardInterrupt
 
     for each in STOP_SIGNALS:
         signal.signal(each, interrupt)
+
+
+def ignore_signals() -> None:
+    """From here on, Ctrl-C and SIGTERM change nothing."""
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -97,10 +156,19 @@ def build_parser() -> argparse.ArgumentParser:
         description="See Raft happen on real servers, with sockets and files of their own.",
         epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held.",
     )
-    parser.add_argument("scenario", nargs="?", default="story", choices=SCENARIOS, metavar="SCENARIO", help="--list")
+    parser.add_argument(
+        "scenario",
+        nargs="?",
+        default="story",
+        choices=SCENARIOS,
+        metavar="SCENARIO",
+        help="one of " + ", ".join(SCENARIOS),
+    )
     parser.add_argument("--list", action="store_true", help="name the scenarios and what they show")
     parser.add_argument("--servers", type=int, metavar="N", help="how many servers, up to 9 (default: the scenario's)")
-    parser.add_argument("--seed", default="1", help="decides the timeouts, and so who times out first (default: 1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="decides the timeouts, and so who times out first (default: 1)"
+    )
     parser.add_argument(
         "--pace", choices=["human", "fast"], default="human", help="human: to be followed (default); fast: for tests"
     )

@@ -108,25 +108,23 @@ def election(show: Show) -> None:
         timing=Timing(SHORTEST_TIMEOUT * second, longest * second, HEARTBEAT_INTERVAL * second),
         observers=[lines, heartbeats],
         dice_of=whole_seconds_for(names, longest, show.seed),
+        say=lines.say,
     )
-    for note in cluster.notes:
-        lines.say(note)
     for address in cluster.addresses.values():
         lines.say(f"Starting server at: {address}...")
     stage.pause(1.0)
-    with cluster:
-        leader = cluster.wait_for_leader()
-        for server in names:
-            if server != leader:
-                wait_for_heartbeats(heartbeats, server, leader, HEARTBEATS_TO_SHOW)
-        stage.line()
-        followers = [status for status in cluster.statuses() if status.leader == leader and status.role == "follower"]
-        stage.check(f"{leader} leads and all others follow it", len(followers) == len(names) - 1)
-        show.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
-    stage.line("   Read: §5.2, and raft_threads/election.py beside it.")
+    show.start(cluster)
+    leader = cluster.wait_for_leader()
+    for server in names:
+        if server != leader:
+            wait_for_heartbeats(heartbeats, server, leader, HEARTBEATS_TO_SHOW)
+    stage.line()
+    followers = [status for status in cluster.statuses() if status.leader == leader and status.role == "follower"]
+    stage.check(f"{leader} leads and all others follow it", len(followers) == len(names) - 1)
+    show.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
 
 
-def whole_seconds_for(names: list[str], longest: int, seed: str) -> Callable[[str], Any]:
+def whole_seconds_for(names: list[str], longest: int, seed: int) -> Callable[[str], Any]:
     """Return the dice of each server: their first timeouts differ, so that the votes are not split at once."""
     dice = random.Random(f"{seed} timeouts")
     first = dict(zip(names, dice.sample(range(SHORTEST_TIMEOUT, longest + 1), len(names))))

@@ -22,6 +22,11 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: not what the leader has",
     events.Applied: lambda e: f"applies entry {e.entry.index}: {command_text(e.entry)}",
 }
+# Told as well where the log itself is the subject.
+_TEXTS_ON_LOGS: dict[type[Event], Callable[..., str]] = {
+    events.EntriesAppended: lambda e: f"appends {entries_text(e.entries[0].index, e.entries[-1].index)} to its log",
+    events.CommitAdvanced: lambda e: f"knows {entries_text(e.previous + 1, e.state.commit_index)} to be committed",
+}
 
 
 def entries_text(first: int, last: int) -> str:
@@ -32,13 +37,14 @@ def entries_text(first: int, last: int) -> str:
 class Narration:
     """An observer that says what happens, in the servers' colours."""
 
-    kinds: Optional[EventKinds] = frozenset(_TEXTS)
-
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, closely: bool) -> None:
+        """Tell on `stage` of roles, votes and commands, and `closely` of how entries get into the logs too."""
         self._stage = stage
+        self._texts = {**_TEXTS, **_TEXTS_ON_LOGS} if closely else _TEXTS
+        self.kinds: Optional[EventKinds] = frozenset(self._texts)
 
     def observe(self, event: Event) -> None:
         """Say what `event` is. No-ops are applied without a word, and a reader who sees a commit needs no echo."""
         if isinstance(event, events.Applied) and event.entry.kind != COMMAND:
             return
-        self._stage.note(event.server, _TEXTS[type(event)](event))
+        self._stage.note(event.server, self._texts[type(event)](event))

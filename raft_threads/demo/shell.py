@@ -6,10 +6,12 @@ import cmd
 import sys
 
 from raft_threads import kv
-from raft_threads.demo.show import HUMAN_TIMING, Show
+from raft_threads.demo.show import Show
 from raft_threads.demo.stage import Stage
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.rpc_server import CannotListen
+from raft_threads.storage import StorageError
 
 COMMAND_TIMEOUT = 5.0
 
@@ -30,7 +32,9 @@ class ClusterShell(cmd.Cmd):
         self.use_rawinput = sys.stdin.isatty()
 
     def onecmd(self, line: str) -> bool:
-        """Run one line; say in one line what is wrong with it, if anything is."""
+        """Run one line; say in one line what is wrong with it, if anything is. Ctrl-D is as good as `quit`."""
+        if line == "EOF":
+            return True
         try:
             return bool(super().onecmd(line))
         except BadCommand as error:
@@ -39,6 +43,8 @@ class ClusterShell(cmd.Cmd):
             self._stage.line(f"   surely not executed: {error}")
         except (OutcomeUnknown, TimeoutError) as error:
             self._stage.line(f"   may have been executed: {error}")
+        except (CannotListen, StorageError, ValueError) as error:
+            self._stage.line(f"   {error}")
         return False
 
     def postcmd(self, stop: bool, line: str) -> bool:
@@ -52,8 +58,6 @@ class ClusterShell(cmd.Cmd):
 
     def default(self, line: str) -> None:
         """Refuse a word that is no command."""
-        if line == "EOF":
-            raise SystemExit
         raise BadCommand(f"there is no command {line.split()[0]!r}; try help")
 
     def do_put(self, line: str) -> None:
@@ -165,12 +169,10 @@ def shell(show: Show) -> None:
     stage = show.stage
     stage.scene(f"A live cluster of {show.servers}", "§5")
     stage.line("   Type help for the commands, quit to leave. What the servers do is told as it happens.")
-    with show.cluster(HUMAN_TIMING if stage.pace == "human" else show.timing) as cluster:
-        try:
-            cluster.wait_for_leader()
-            stage.flush()
-            ClusterShell(show, cluster).cmdloop()
-        except SystemExit:
-            stage.line()
-        show.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
-        show.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
+    cluster = show.start_cluster(show.timing)
+    leader = cluster.wait_for_leader()
+    cluster.wait_until_followed(leader, cluster.servers)
+    stage.flush()
+    ClusterShell(show, cluster).cmdloop()
+    show.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
+    show.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Callable
 
 from raft_threads.demo.drawing import draw_logs
 from raft_threads.demo.narration import Narration
-from raft_threads.demo.stage import DIM, Stage
+from raft_threads.demo.stage import Stage
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.timing import Timing
 
@@ -15,7 +16,7 @@ from raft_threads.timing import Timing
 HUMAN_TIMING = Timing(1.0, 2.0, 0.25)
 FAST_TIMING = Timing(0.15, 0.3, 0.05)
 # For scenarios that choose themselves who times out: nobody else does meanwhile.
-PATIENT_TIMING = Timing(2.0, 4.0, 0.25)
+PATIENT_TIMING = Timing(10.0, 20.0, 0.25)
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Show:
 
     stage: Stage
     servers: int
-    seed: str
+    seed: int
+    # What is to be done at the end, however the performance ends.
+    cleanup: ExitStack
 
     @property
     def names(self) -> list[str]:
@@ -36,12 +39,19 @@ class Show:
         """The times for this pace."""
         return HUMAN_TIMING if self.stage.pace == "human" else FAST_TIMING
 
-    def cluster(self, timing: Timing) -> LocalCluster:
-        """Return a cluster whose events are narrated; it is started by entering it."""
-        cluster = LocalCluster(self.names, timing=timing, seed=self.seed, observers=[Narration(self.stage)])
-        for note in cluster.notes:
-            self.stage.line("   " + note, DIM)
+    def start_cluster(self, timing: Timing, closely: bool = False) -> LocalCluster:
+        """Return a running cluster whose events are narrated, `closely` or not (see Narration)."""
+        narration = Narration(self.stage, closely)
+        cluster = LocalCluster(
+            self.names, timing=timing, seed=self.seed, observers=[narration], say=self.stage.aside
+        )
+        self.start(cluster)
         return cluster
+
+    def start(self, cluster: LocalCluster) -> None:
+        """Start a cluster; it is stopped and removed when the performance ends."""
+        self.cleanup.callback(cluster.stop)
+        cluster.start()
 
     def draw(self, cluster: LocalCluster) -> None:
         """Show all logs."""
@@ -49,7 +59,7 @@ class Show:
         self.stage.line()
         for line in draw_logs(cluster):
             self.stage.line("   " + line)
-        self.stage.line("   [ ] known to be committed  ( ) not known to be", DIM)
+        self.stage.aside("[ ] known to be committed  ( ) not known to be")
         self.stage.pause(2.0)
 
     def check(self, what: str, check: Callable[[], object]) -> None:
@@ -68,7 +78,7 @@ class Show:
         self.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
         count = len(cluster.applied_by(next(iter(cluster.running))))
         self.check(
-            f"all {len(cluster.running)} servers applied the same {count} entries in the same order "
-            "(State Machine Safety, Fig. 3)",
+            f"all {len(cluster.running)} servers applied the same {count} entr{'y' if count == 1 else 'ies'} in the "
+            "same order (State Machine Safety, Fig. 3)",
             cluster.check_same_commands_applied,
         )

@@ -20,25 +20,28 @@ class Stage:
     """Prints lines in the order in which they come, from any thread.
 
     Servers report events while they hold their lock. So nobody prints but a thread of the stage's own: a terminal that
-    is slow, or stopped with Ctrl-S, does not stop the servers. A context manager.
+    is slow, or stopped with Ctrl-S, does not stop the servers.
     """
 
     def __init__(self, pace: str, out: Optional[TextIO] = None) -> None:
-        """Print to `out` (default: standard output), at pace `human` or `fast`."""
+        """Prepare to print to `out` (default: standard output), at pace `human` or `fast`."""
         self.pace = pace
         self.failures = 0
+        self._scenes = 0
         self._out = sys.stdout if out is None else out
         self._coloured = self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._lines: queue.Queue[Optional[str]] = queue.Queue()
         self._printer = threading.Thread(target=self._print, name="demo/printer")
 
-    def __enter__(self) -> Stage:
+    def open(self) -> None:
+        """Begin to print."""
         self._printer.start()
-        return self
 
-    def __exit__(self, *exception: object) -> None:
+    def close(self) -> None:
+        """Print what is left to print, and end."""
         self._lines.put(None)
-        self._printer.join()
+        if self._printer.is_alive():
+            self._printer.join()
 
     def _print(self) -> None:
         while True:
@@ -48,7 +51,7 @@ class Stage:
                 return
             try:
                 print(line, file=self._out, flush=True)
-            except (BrokenPipeError, ValueError):
+            except OSError:
                 self._out = open(os.devnull, "w")  # the reader has gone; play to the end without it
             self._lines.task_done()
 
@@ -67,7 +70,9 @@ class Stage:
 
     def scene(self, title: str, section: str) -> None:
         """Print a heading: what happens now, and where to read of it."""
-        self.pause(1.0)
+        if self._scenes:
+            self.pause(1.0)
+        self._scenes += 1
         self.line()
         self.line(f"== {title}  [{section}]", BOLD)
 
@@ -76,6 +81,10 @@ class Stage:
         for row in textwrap.wrap(text, WIDTH - 3):
             self.line("   " + row)
         self.pause(len(text) / 60)
+
+    def aside(self, text: str) -> None:
+        """Print what is not part of the story."""
+        self.line("   " + text, DIM)
 
     def note(self, server: str, text: str) -> None:
         """Print what a server did, with the time."""

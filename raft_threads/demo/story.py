@@ -7,7 +7,7 @@ from typing import Optional
 
 from raft_threads import events, kv
 from raft_threads.demo.show import Show
-from raft_threads.local_cluster import LocalCluster
+from raft_threads.local_cluster import PATIENCE, LocalCluster
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 
 
@@ -19,18 +19,19 @@ def story(show: Show) -> None:
         "Every server starts as a follower, and waits for a random time to hear from a leader. The first to lose "
         "patience asks the others for their votes."
     )
-    with show.cluster(show.timing) as cluster:
-        first = cluster.wait_for_leader()
-        replicate_commands(show, cluster, first)
-        second, waiting = cut_off_the_leader(show, cluster, first)
-        let_it_return(show, cluster, first, second, waiting)
-        crash_and_restart(show, cluster)
-        stage.scene("The end: is everything as it should be?", "Fig. 3")
-        show.check_everything(cluster)
-        lost = [server for server in cluster.running if "lost" in cluster.running[server].store.items]
-        stage.check("nobody applied what the leader could not commit while it was cut off", not lost)
+    cluster = show.start_cluster(show.timing)
+    first = cluster.wait_for_leader()
+    cluster.wait_until_followed(first, cluster.servers)
+    replicate_commands(show, cluster, first)
+    second, waiting = cut_off_the_leader(show, cluster, first)
+    let_it_return(show, cluster, first, second, waiting)
+    crash_and_restart(show, cluster)
+    stage.scene("The end: is everything as it should be?", "Fig. 3")
+    show.check_everything(cluster)
+    lost = [server for server in cluster.running if "lost" in cluster.running[server].store.items]
+    stage.check("nobody applied what the leader could not commit while it was cut off", not lost)
     stage.line()
-    stage.line("   Next: run_demo.py --list for more scenarios, docs/reading-guide.md to read along with the paper.")
+    stage.line("   Next: run_demo.py --list names more scenarios, among them a shell to try things out in.")
 
 
 def replicate_commands(show: Show, cluster: LocalCluster, leader: str) -> None:
@@ -51,15 +52,14 @@ class WaitingClient:
 
     def __init__(self, cluster: LocalCluster, server: str, command: bytes) -> None:
         self.outcome: Optional[str] = None
-        self._cluster = cluster
-        self._server = server
+        self._node = cluster.node(server)
         self._command = command
         self._thread = threading.Thread(target=self._run, name=f"demo/client-of-{server}")
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._cluster.execute(self._command, self._server)
+            self._node.propose(self._command, PATIENCE)
             self.outcome = "executed"
         except (CommandFailed, NotLeader) as error:
             self.outcome = f"surely not executed: {error}"
@@ -86,6 +86,7 @@ def cut_off_the_leader(show: Show, cluster: LocalCluster, old: str) -> tuple[str
     waiting = WaitingClient(cluster, old, kv.put_command("lost", "1"))
     cluster.recorder.wait_for(events.EntriesAppended, lambda event: event.server == old, mark)
     new = cluster.wait_for_leader(others)
+    cluster.wait_until_followed(new, others)
     stage.say(f"{new} leads a majority, so its commands are committed while {old} waits.")
     cluster.put("x", "3", new)
     cluster.wait_until_applied_everywhere(others)
@@ -121,6 +122,7 @@ def crash_and_restart(show: Show, cluster: LocalCluster) -> None:
     stage.note(leader, "has crashed")
     others = list(cluster.running)
     successor = cluster.wait_for_leader(others)
+    cluster.wait_until_followed(successor, others)
     cluster.put("z", "4", successor)
     cluster.wait_until_applied_everywhere(others)
     show.draw(cluster)

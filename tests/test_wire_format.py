@@ -1,0 +1,176 @@
+"""Messages as bytes (docs/wire-format.md): what goes in comes out, and nonsense is refused, never guessed at."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+
+import pytest
+from drawing import entries_of
+
+from raft_threads import wire
+from raft_threads.client_messages import (
+    Command,
+    CommandResult,
+    ErrorReply,
+    Hello,
+    Outcome,
+    Refusal,
+    ServerStatus,
+    StatusRequest,
+    Welcome,
+)
+from raft_threads.entry_format import MAX_COMMAND_BYTES
+from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.wire import BadMessage, ConnectionEnded, Message, encode, read_message
+
+MESSAGES: list[Message] = [
+    Hello("raft"),
+    Hello("raft", "n1", "n2"),
+    Welcome("raft", "n2"),
+    RequestVote(3, "n1", 7, 2),
+    RequestVoteReply(3, True),
+    AppendEntries(2, "n1", 0, 0, (), 0),
+    AppendEntries(4, "n1", 2, 1, entries_of(1, 3, 4, first_index=3), 2),
+    AppendEntriesReply(4, True),
+    AppendEntriesReply(4, False, 2, 3),
+    Command(b"any \n\r% bytes \x00\xff", 2.5),
+    CommandResult(b""),
+    CommandResult(b"100%"),
+    Refusal(Outcome.NOT_LEADER, "ask n2", "n2", "[::1]:3301"),
+    Refusal(Outcome.UNKNOWN, "nobody knows"),
+    StatusRequest(),
+    ServerStatus("n1", "leader", 3, "n1", 5, 4, 6),
+    ServerStatus("n1", "candidate", 3, None, 0, 0, 0),
+    ErrorReply("what?\nindeed"),
+]
+
+
+def read(data: bytes) -> Message:
+    """Read one message from `data`."""
+    return read_message(io.BytesIO(data))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_every_message_comes_out_as_it_went_in(message: Message) -> None:
+    """docs/wire-format.md."""
+    assert read(encode(message)) == message
+
+
+def test_messages_follow_each_other_on_a_stream_that_then_ends() -> None:
+    """One after the other, whatever lines they carry."""
+    stream = io.BytesIO(b"".join(encode(message) for message in MESSAGES))
+    assert [read_message(stream) for _ in MESSAGES] == MESSAGES  # type: ignore[arg-type]
+    with pytest.raises(ConnectionEnded):
+        read_message(stream)  # type: ignore[arg-type]
+
+
+def test_an_entry_travels_as_the_line_it_is_stored_as() -> None:
+    """docs/storage-format.md: and the receiver keeps these bytes."""
+    (entry,) = entries_of(1)
+    data = encode(AppendEntries(1, "n1", 0, 0, (entry,), 0))
+    assert data.endswith(b"\n" + entry.line)
+    received = read(data)
+    assert isinstance(received, AppendEntries) and received.entries[0].line == entry.line
+
+
+def append_entries(header: str, *lines: bytes) -> bytes:
+    """Return an append_entries of term 4 after entry 2 of term 1, with `header` added."""
+    fields = '"type":"append_entries","term":4,"leader_id":"n1","prev_log_index":2,"prev_log_term":1,"leader_commit":0'
+    return b"{%s%s}\n" % (fields.encode(), header.encode()) + b"".join(lines)
+
+
+ENTRY = entries_of(3, first_index=3)[0].line
+
+NONSENSE = {
+    "no JSON": b"hello\n",
+    "HTTP": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n",
+    "not an object": b"[1,2]\n",
+    "no type": b"{}\n",
+    "a strange type": b'{"type":"gossip"}\n',
+    "a type that is no text": b'{"type":["status"]}\n',
+    "nested too deep": b"[" * 60_000 + b"\n",
+    "an enormous number": b'{"type":"request_vote_reply","term":' + b"9" * 5000 + b',"vote_granted":true}\n',
+    "broken off in the header": b'{"type":"stat',
+    "broken off before its lines": append_entries(',"lines":1'),
+    "broken off in a line": append_entries(',"lines":1', ENTRY[:-3]),
+    "a field too many": b'{"type":"status","x":1}\n',
+    "a field missing": b'{"type":"request_vote_reply","term":1}\n',
+    "truth for a number": b'{"type":"request_vote_reply","term":true,"vote_granted":true}\n',
+    "a number for truth": b'{"type":"request_vote_reply","term":1,"vote_granted":1}\n',
+    "a negative number": b'{"type":"request_vote_reply","term":-1,"vote_granted":true}\n',
+    "a fraction": b'{"type":"request_vote_reply","term":1.5,"vote_granted":true}\n',
+    "an empty name": b'{"type":"hello","cluster":""}\n',
+    "a long name": b'{"type":"hello","cluster":"' + b"x" * 256 + b'"}\n',
+    "a strange outcome": b'{"type":"refusal","outcome":"perhaps","message":""}\n',
+    "an outcome that is no text": b'{"type":"refusal","outcome":{},"message":""}\n',
+    "no patience": b'{"type":"command","timeout":0,"lines":1}\nx\n',
+    "not a number of seconds": b'{"type":"command","timeout":NaN,"lines":1}\nx\n',
+    "endless patience": b'{"type":"command","timeout":Infinity,"lines":1}\nx\n',
+    "a command without its line": b'{"type":"command","timeout":1}\n',
+    "a command of two lines": b'{"type":"command","timeout":1,"lines":2}\nx\ny\n',
+    "lines where there are none": b'{"type":"status","lines":1}\nx\n',
+    "a negative number of lines": append_entries(',"lines":-1'),
+    "too many lines": append_entries(f',"lines":{wire.MAX_LINES + 1}'),
+    "a header too long": b'{"type":"status"' + b" " * wire.MAX_HEADER_BYTES + b"}\n",
+    "a line too long": b'{"type":"command","timeout":1,"lines":1}\n' + b"x" * (wire.MAX_LINE_BYTES + 1) + b"\n",
+    "a command too long": b'{"type":"command","timeout":1,"lines":1}\n' + b"x" * (MAX_COMMAND_BYTES + 1) + b"\n",
+    "too much in all": append_entries(',"lines":3', *[b"x" * (wire.MAX_LINE_BYTES - 1) + b"\n"] * 3),
+    "a damaged entry": append_entries(',"lines":1', ENTRY.replace(b"command", b"commanb")),
+    "a gap": append_entries(',"lines":1', entries_of(3, first_index=4)[0].line),
+    "falling terms": append_entries(',"lines":2', ENTRY, entries_of(2, first_index=4)[0].line),
+    "a term below the one before": append_entries("", b"").replace(b'"prev_log_term":1', b'"prev_log_term":4').replace(
+        b"}\n", b',"lines":1}\n'
+    ) + ENTRY,
+    "a term beyond the leader's": append_entries(',"lines":1', entries_of(5, first_index=3)[0].line),
+}
+
+
+@pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE.keys())
+def test_nonsense_is_refused_in_one_line(data: bytes) -> None:
+    """docs/wire-format.md: an unknown message, a wrong type, a frame too long."""
+    with pytest.raises(BadMessage) as error:
+        read(data)
+    assert 0 < len(str(error.value)) < 300 and "\n" not in str(error.value)
+
+
+def test_the_largest_command_fits_even_if_every_byte_of_it_is_escaped() -> None:
+    """docs/wire-format.md: limits."""
+    command = Command(b"\n" * MAX_COMMAND_BYTES, 1)
+    assert read(encode(command)) == command
+
+
+def test_fields_that_may_be_missing_may_be_missing() -> None:
+    """docs/wire-format.md: optional."""
+    assert read(b'{"type":"hello","cluster":"raft"}\n') == Hello("raft")
+    assert read(b'{"type":"append_entries_reply","term":1,"success":true}\n') == AppendEntriesReply(1, True)
+
+
+def test_only_optional_fields_may_be_null() -> None:
+    """docs/wire-format.md: everything else is required."""
+    for message in MESSAGES:
+        header = json.loads(encode(message).split(b"\n")[0])
+        for field in set(header) - {"type", "lines", "sender", "receiver", "leader", "leader_id", "leader_address"}:
+            if not field.startswith("conflict_") and not (isinstance(message, AppendEntries) and field == "leader_id"):
+                with pytest.raises(BadMessage):
+                    read(json.dumps({**header, field: None}).encode() + b"\n")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_damage_is_refused_or_makes_another_message_but_nothing_worse(seed: int) -> None:
+    """No bytes whatever may raise anything but BadMessage."""
+    print(f"seed {seed}")
+    dice = random.Random(f"damage {seed}")
+    for _ in range(50):
+        data = bytearray(b"".join(encode(dice.choice(MESSAGES)) for _ in range(2)))
+        for _ in range(dice.randint(1, 5)):
+            position = dice.randrange(len(data))
+            data[position:position + dice.randint(0, 3)] = dice.getrandbits(16).to_bytes(2, "big")[: dice.randint(0, 2)]
+        stream = io.BytesIO(bytes(data))
+        try:
+            while True:
+                read_message(stream)  # type: ignore[arg-type]
+        except (BadMessage, ConnectionEnded):
+            continue
