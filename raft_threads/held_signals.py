@@ -1,4 +1,4 @@
-"""Keep Ctrl-C and SIGTERM waiting while something must not be left half done (starting and stopping servers, §5.5)."""
+"""Keep Ctrl-C, SIGTERM and SIGHUP waiting while something must not be left half done (starting and stopping servers, §5.5)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP says that the terminal was closed, which a server may outlive (`nohup`) and the demo does not.
+ALL_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP)
 
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Hold both signals back until the end of the block, where they take effect.
+    """Hold the signals back until the end of the block, where they take effect.
 
     The signal mask would not do: the kernel gives the signal to any thread that lets it in, and Python then runs the
     handler in the main thread all the same. Only that thread can be interrupted, so elsewhere this does nothing.
@@ -21,8 +23,8 @@ def signals_held() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS}
-    for each in STOP_SIGNALS:
+    handlers = {each: signal.getsignal(each) for each in ALL_SIGNALS}
+    for each in ALL_SIGNALS:
         signal.signal(each, lambda signum, frame: arrived.append(signum))
     try:
         yield

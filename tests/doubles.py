@@ -205,16 +205,48 @@ class Bench:
         self.node.stop()
 
     def lead(self) -> int:
-        """Have the node elected, and its no-op committed and applied; return its term."""
+        """Have the node elected, and its no-op saved, committed and applied; return its term."""
         self.node.expire_election_timer()
-        self.recorder.wait_until(lambda: self.node.status().last_applied == self.node.status().last_log_index > 0, "leads")
+        self.recorder.wait_until(self._no_op_is_done, "leads")
         return self.node.status().term
+
+    def _no_op_is_done(self) -> bool:
+        status = self.node.status()
+        no_op = [(status.last_log_index, status.term)]
+        return status.last_applied == status.last_log_index > 0 and no_op in self.storage.writes
 
     def see(self, kind: type[Event], **fields: Any) -> Any:
         """Wait for an event of `kind` with these fields; return it."""
         return self.recorder.wait_for(
             kind, lambda event: all(getattr(event, name) == value for name, value in fields.items()), timeout=PATIENCE
         )
+
+
+class Waits:
+    """Watches a condition: which thread waits on it is up to the node, but a test can wait until one does."""
+
+    def __init__(self, condition: Any) -> None:
+        self._grew = threading.Condition()
+        self._timeouts: list[Optional[float]] = []
+        self._wait = condition.wait
+        condition.wait = self._noted_wait
+
+    def _noted_wait(self, timeout: Optional[float] = None) -> bool:
+        with self._grew:
+            self._timeouts.append(timeout)
+            self._grew.notify_all()
+        return bool(self._wait(timeout))
+
+    def count(self) -> int:
+        """Return how often somebody began to wait."""
+        with self._grew:
+            return len(self._timeouts)
+
+    def wait_for(self, count: int) -> Optional[float]:
+        """Return once somebody began to wait for the `count`th time, and for how long it wants to."""
+        with self._grew:
+            assert self._grew.wait_for(lambda: len(self._timeouts) >= count, PATIENCE), "nobody waits"
+            return self._timeouts[count - 1]
 
 
 class Background:

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
-
 import pytest
-from doubles import PATIENCE, Background, MemoryStorage
+from doubles import PATIENCE, Background, MemoryStorage, Waits
 from drawing import entries_of
 
 from raft_threads.disk import Disk
+from raft_threads.log import LogEntry
 from raft_threads.runtime import Runtime
 from raft_threads.state import State
 from raft_threads.storage import StorageError
 
 
 class DiskAndLog:
-    """A disk, the log it saves, and a count of who waits for a write, so that a test can wait for that."""
+    """A disk, the log it saves, and who waits for a write."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.storage = MemoryStorage()
+        self.storage: MemoryStorage = MemoryStorage()
         self.state = State("n1", ("n1", "n2", "n3"), current_term=1, saved_term_and_vote=(1, None))
         self.disk = Disk(self.lock, self.state, self.storage, Runtime())
-        self._waiting = threading.Semaphore(0)
-        wait = self.disk.write_ended.wait
-
-        def counted_wait(timeout: Any = None) -> bool:
-            self._waiting.release()
-            return bool(wait(timeout))
-
-        self.disk.write_ended.wait = counted_wait
+        self.waits = Waits(self.disk.write_ended)
 
     def append(self, *terms: int) -> None:
         """Append entries to the log."""
@@ -46,11 +38,6 @@ class DiskAndLog:
                 self.disk.save()
 
         return Background(save)
-
-    def wait_until_somebody_waits(self) -> None:
-        """Return once one more thread waits for a write to end."""
-        assert self._waiting.acquire(timeout=PATIENCE)
-
 
 def test_the_lock_is_free_during_a_write_and_held_again_afterwards() -> None:
     """docs/threads.md: never with the lock."""
@@ -78,7 +65,7 @@ def test_who_has_nothing_new_still_waits_for_the_write_that_is_under_way() -> No
     first = on.save()
     on.storage.gate.wait_until_held()
     again = on.save()
-    on.wait_until_somebody_waits()
+    on.waits.wait_for(1)
     assert on.storage.writes == []
     on.storage.gate.open()
     first.result()
@@ -93,14 +80,60 @@ def test_one_of_those_who_wait_writes_for_all() -> None:
     on.storage.gate.close()
     savers = [on.save()]
     on.storage.gate.wait_until_held()
-    for _ in range(8):
+    for count in range(1, 9):
         on.append(1)
         savers.append(on.save())
-        on.wait_until_somebody_waits()
+        on.waits.wait_for(count)
     on.storage.gate.open()
     for saver in savers:
         saver.result()
     assert on.storage.writes == [[(1, 1)], [(index, 1) for index in range(2, 10)]]
+
+
+class SlowSecondWrite(MemoryStorage):
+    """A disk whose second write takes until the test knows what the others do meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second_began = threading.Event()
+        self.second_may_end = threading.Event()
+        self.at_the_same_time = 0
+        self._busy = threading.Lock()
+
+    def save_entries(self, entries: Sequence[LogEntry]) -> None:
+        """Write; note if somebody else is writing."""
+        if not self._busy.acquire(blocking=False):
+            self.at_the_same_time += 1
+            return
+        try:
+            if self.writes:
+                self.second_began.set()
+                assert self.second_may_end.wait(PATIENCE)
+            super().save_entries(entries)
+        finally:
+            self._busy.release()
+
+
+def test_two_threads_never_write_at_the_same_time() -> None:
+    """Those who wait are all woken when a write ends: one writes, the others must look again and wait again."""
+    on = DiskAndLog()
+    disk = on.storage = on.disk._storage = SlowSecondWrite()
+    on.append(1)
+    disk.gate.close()
+    savers = [on.save()]
+    disk.gate.wait_until_held()
+    for count in range(1, 5):
+        on.append(1)
+        savers.append(on.save())
+        on.waits.wait_for(count)
+    disk.gate.open()
+    assert disk.second_began.wait(PATIENCE)
+    on.waits.wait_for(4 + 3)
+    disk.second_may_end.set()
+    for saver in savers:
+        saver.result()
+    assert disk.at_the_same_time == 0
+    assert disk.writes == [[(1, 1)], [(index, 1) for index in range(2, 6)]]
 
 
 def test_when_a_write_fails_all_who_wait_hear_of_it_and_nobody_writes_again() -> None:
@@ -110,10 +143,10 @@ def test_when_a_write_fails_all_who_wait_hear_of_it_and_nobody_writes_again() ->
     on.storage.gate.close()
     savers = [on.save()]
     on.storage.gate.wait_until_held()
-    for _ in range(3):
+    for count in range(1, 4):
         on.append(1)
         savers.append(on.save())
-        on.wait_until_somebody_waits()
+        on.waits.wait_for(count)
     on.storage.fails = True
     on.storage.gate.open()
     for saver in savers:

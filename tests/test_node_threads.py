@@ -282,6 +282,16 @@ def test_a_server_stops_within_a_second_and_leaves_no_thread() -> None:
     assert bench.storage.closed
 
 
+def test_a_stopped_server_answers_no_more_and_saves_nothing() -> None:
+    """Stopping is a crash: a request may still be on its way, and nobody would be there to keep the promise."""
+    with Bench() as bench:
+        bench.node.stop()
+        for request in (RequestVote(1, "n2", 0, 0), append_entries(1, term=1, leader_id="n2")):
+            with pytest.raises(RequestRefused, match="stopping"):
+                bench.transport.deliver("n2", request)
+        assert bench.node.status().term == 0 and bench.storage.writes == []
+
+
 def test_a_thread_that_fails_stops_the_whole_server() -> None:
     """A server with half its threads is worse than none."""
     with Bench() as bench:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from doubles import Background, Bench, Gate, agree, silent
+from doubles import Background, Bench, Gate, Waits, agree, silent
 from drawing import append_entries, entries_of
 
 from raft_threads import events
@@ -164,17 +164,48 @@ def test_a_newer_term_in_a_reply_ends_a_candidacy_and_is_never_gone_back_from() 
         assert {request.term for _, request in bench.transport.sent()} == {1, 9}
 
 
-def test_forcing_a_leaders_timer_does_nothing_now_or_when_it_steps_down() -> None:
-    """Fig. 4: there is no way from leader to candidate; a former leader waits its whole timeout."""
-    with Bench() as bench:
+def test_a_leader_has_no_election_timer_until_it_steps_down() -> None:
+    """Fig. 4: there is no way from leader to candidate; a former leader waits a whole timeout."""
+    with Bench(timing=Timing(60, 120, 1), runtime=Runtime(random=Dice(0.0))) as bench:
+        waits = Waits(bench.node._monitor.election_due)
         term = bench.lead()
         bench.node.expire_election_timer()
-        mark = bench.recorder.mark()
+        while waits.wait_for(waits.count() or 1) is not None:
+            bench.node.expire_election_timer()  # it had not yet noticed that it leads
+        count = waits.count()
+        bench.node.expire_election_timer()
+        assert waits.wait_for(count + 1) is None, "a leader's timer sleeps for ever, also when it is forced"
+        assert bench.node.status().role == "leader" and bench.node.status().term == term
         bench.transport.deliver("n2", RequestVote(term + 1, "n2", 0, 0))
-        bench.see(events.SteppedDown)
-        assert len(bench.recorder.events(events.ElectionTimerSet, since=mark)) == 1
-        bench.transport.deliver("n2", append_entries(term=term + 1, leader_id="n2"))
+        assert waits.wait_for(count + 2) == pytest.approx(60, abs=10)
         assert len(bench.recorder.events(events.ElectionTimedOut)) == 1, "only the one that made it leader"
+
+
+def test_a_candidate_asks_nobody_before_its_vote_is_saved_also_if_a_thread_is_awake_just_then() -> None:
+    """Fig. 2: here the thread comes back from an earlier election's request, and looks what is next."""
+    gate = Gate()
+
+    def answer(peer: str, request: Request) -> Reply:
+        if peer == "n2" and request.term == 1:
+            gate.pass_through()
+            return RequestVoteReply(1, True)
+        return silent(peer, request)
+
+    bench = Bench()
+    bench.transport.answer = answer
+    gate.close()
+    with bench:
+        bench.node.expire_election_timer()
+        gate.wait_until_held()
+        waits = Waits(bench.node._monitor.links["n2"].wake)
+        bench.storage.gate.close()
+        bench.node.expire_election_timer()
+        bench.storage.gate.wait_until_held()
+        gate.open()
+        assert waits.wait_for(1) is None, "there is nothing to send yet"
+        assert [request.term for _, request in bench.transport.sent() if request.term > 1] == []
+        bench.storage.gate.open()
+        bench.transport.wait_for(lambda peer, request: peer == "n2" and request.term == 2)
 
 
 def test_a_denied_vote_with_a_newer_term_is_saved_before_it_is_answered() -> None:

@@ -162,6 +162,18 @@ def test_garbage_gets_an_error_reply_and_a_closed_connection(garbage: bytes) -> 
         assert listening.still_serves()
 
 
+def test_after_an_error_reply_the_connection_ends_in_order_even_if_more_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Closing with unread input would reset the connection, and the reply could be lost on its way."""
+    monkeypatch.setattr(rpc_server, "LINGER_SECONDS", PATIENCE)
+    with Listening() as listening:
+        with listening.connect() as client:
+            client.send(b"garbage\n" * 100_000)
+            assert client.read()["type"] == "error"
+            assert client.read_line() == b"", "the end, and no ConnectionResetError"
+
+
 @pytest.mark.parametrize("beginning", [b"", line(HELLO), line(HELLO) + b'{"type":"command","timeout":1,"lines":1}\n'])
 def test_a_hundred_megabytes_without_a_newline_are_not_taken_in(beginning: bytes) -> None:
     """The server reads up to its limit and hangs up; it never holds what it was sent."""

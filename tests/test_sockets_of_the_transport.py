@@ -93,9 +93,20 @@ def test_one_connection_serves_many_calls() -> None:
     with Listening() as listening:
         listening.server.server_id, listening.server.peers = "n2", frozenset(["n1"])
         with transport_to({**free_addresses("n1"), "n2": listening.address}) as transport:
-            for term in range(1, 100):
+            transport.call("n2", vote(1), PATIENCE)
+            (connection,) = listening.server._connections
+            for term in range(2, 100):
                 assert transport.call("n2", vote(term), PATIENCE) == RequestVoteReply(term, True)
-            assert len(listening.server._connections) == 1
+            assert list(listening.server._connections) == [connection]
+
+
+def test_a_connection_that_a_restarted_peer_closed_costs_no_call() -> None:
+    """It is noticed before anything is sent on it."""
+    addresses = free_addresses("n1", "n2")
+    with transport_to(addresses) as n1:
+        for term in range(1, 4):
+            with transport_to(addresses, "n2", handle=agree):
+                assert n1.call("n2", vote(term), PATIENCE) == RequestVoteReply(term, True)
 
 
 def test_after_a_peers_restart_the_next_call_connects_again() -> None:

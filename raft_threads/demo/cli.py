@@ -18,7 +18,7 @@ from raft_threads.demo.shell import shell
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
-from raft_threads.held_signals import STOP_SIGNALS
+from raft_threads.held_signals import ALL_SIGNALS
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
 from raft_threads.storage import StorageError
@@ -133,19 +133,19 @@ def play(scenario: Scenario, show: Show) -> int:
 
 
 def let_signals_interrupt() -> None:
-    """Have Ctrl-C and SIGTERM end the scenario in order, once; a second one does not disturb the cleaning up."""
+    """Have Ctrl-C, SIGTERM or a closed terminal end the scenario, once; a second one does not disturb the cleaning up."""
 
     def interrupt(signum: int, frame: Optional[FrameType]) -> None:
         ignore_signals()
         raise KeyboardInterrupt
 
-    for each in STOP_SIGNALS:
+    for each in ALL_SIGNALS:
         signal.signal(each, interrupt)
 
 
 def ignore_signals() -> None:
-    """From here on, Ctrl-C and SIGTERM change nothing."""
-    for each in STOP_SIGNALS:
+    """From here on, none of them changes anything."""
+    for each in ALL_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
 
 
