@@ -1,4 +1,4 @@
-"""Keep Ctrl-C, SIGTERM and SIGHUP waiting while something must not be left half done (starting and stopping servers, §5.5)."""
+"""Keep signals waiting while something must not be left half done: starting and stopping servers (§5.5)."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_port_in_use_is_replaced_and_said_so(tmp_path: Path) -> None:
             pass  # somebody else occupies it: just as good
         played = demo(tmp_path, "election", "--pace", "fast")
     assert played.returncode == 0
-    assert re.search(r"Ports? .*3301.* in use; .*server_2.* take", played.stdout)
+    assert re.search(r"Port 330\d is in use; .*server_2.* take", played.stdout)
 
 
 def start_and_wait_for(temporary: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":

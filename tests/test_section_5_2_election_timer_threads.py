@@ -90,6 +90,19 @@ def test_a_cluster_of_one_leads_only_once_its_own_vote_is_saved() -> None:
         assert bench.storage.writes[0] == (1, "n1")
 
 
+def test_a_new_election_asks_at_once_those_who_did_not_answer_in_the_last_one() -> None:
+    """§5.2: the pause before the next try belongs to the request that was lost."""
+    bench = Bench(timing=Timing(60, 120, 50))
+    bench.transport.answer = silent
+    with bench:
+        bench.node.expire_election_timer()
+        for peer in ("n2", "n3"):
+            bench.see(events.MessageDropped, peer=peer)
+        bench.node.expire_election_timer()
+        for peer in ("n2", "n3"):
+            bench.transport.wait_for(lambda to, request, peer=peer: to == peer and request.term == 2)
+
+
 def test_who_said_no_is_not_asked_again() -> None:
     """§5.2: its answer would be the same, within the term."""
     bench = Bench()

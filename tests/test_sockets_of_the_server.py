@@ -172,6 +172,8 @@ def test_after_an_error_reply_the_connection_ends_in_order_even_if_more_was_sent
             client.send(b"garbage\n" * 100_000)
             assert client.read()["type"] == "error"
             assert client.read_line() == b"", "the end, and no ConnectionResetError"
+            for _ in range(20):
+                client.send(b"garbage\n" * 100)
 
 
 @pytest.mark.parametrize("beginning", [b"", line(HELLO), line(HELLO) + b'{"type":"command","timeout":1,"lines":1}\n'])

@@ -11,7 +11,7 @@ from raft_threads.events import Event, EventKinds
 from raft_threads.log import COMMAND
 
 _TEXTS: dict[type[Event], Callable[..., str]] = {
-    events.Restarted: lambda e: f"starts as follower, in term {e.state.term}, with {e.entries} entries from its disk",
+    events.Restarted: lambda e: f"starts as follower, in term {e.state.term}, with {counted(e.entries)} from its disk",
     events.ElectionTimedOut: lambda e: "has heard of no leader and times out",
     events.BecameCandidate: lambda e: f"starts an election for term {e.state.term}, and votes for itself",
     events.VoteGranted: lambda e: f"votes for {e.candidate} in term {e.state.term}",
@@ -27,6 +27,11 @@ _TEXTS_ON_LOGS: dict[type[Event], Callable[..., str]] = {
     events.EntriesAppended: lambda e: f"appends {entries_text(e.entries[0].index, e.entries[-1].index)} to its log",
     events.CommitAdvanced: lambda e: f"knows {entries_text(e.previous + 1, e.state.commit_index)} to be committed",
 }
+
+
+def counted(entries: int) -> str:
+    """Return `1 entry` or `2 entries`."""
+    return f"{entries} entr{'y' if entries == 1 else 'ies'}"
 
 
 def entries_text(first: int, last: int) -> str:

@@ -8,9 +8,11 @@ import sys
 from raft_threads import kv
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import Stage
+from raft_threads.free_ports import listed
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
+from raft_threads.state import Role
 from raft_threads.storage import StorageError
 
 COMMAND_TIMEOUT = 5.0
@@ -106,7 +108,9 @@ class ClusterShell(cmd.Cmd):
 
     def do_crash(self, line: str) -> None:
         """crash SERVER: kill it; its files remain (§5.5)."""
-        self._cluster.crash(self._running(line, "crash SERVER"))
+        server = self._running(line, "crash SERVER")
+        self._cluster.crash(server)
+        self._stage.note(server, "has crashed")
 
     def do_restart(self, line: str) -> None:
         """restart SERVER: start a crashed server from its files (§5.5)."""
@@ -122,16 +126,23 @@ class ClusterShell(cmd.Cmd):
             raise BadCommand("write: cut A B, or cut A")
         servers = [self._server(word) for word in words]
         others = servers[1:] or [server for server in self._cluster.servers if server != servers[0]]
+        if servers[0] in others or not others:
+            raise BadCommand("there is a connection only between different servers")
         for other in others:
             self._cluster.network.cut(servers[0], other)
+        self._stage.line(f"   {servers[0]} and {listed(others)} do not hear each other any more")
 
     def do_heal(self, line: str) -> None:
         """heal: repair all connections."""
         self._cluster.heal()
+        self._stage.line("   all hear each other again")
 
     def do_timeout(self, line: str) -> None:
         """timeout SERVER: have its election timeout elapse now, so that it starts an election (§5.2)."""
-        self._cluster.node(self._running(line, "timeout SERVER")).expire_election_timer()
+        server = self._running(line, "timeout SERVER")
+        if self._cluster.node(server).status().role == Role.LEADER.value:
+            raise BadCommand(f"{server} leads; only followers and candidates have an election timer")
+        self._cluster.node(server).expire_election_timer()
 
     def do_quit(self, line: str) -> bool:
         """quit: stop all servers and leave."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from raft_threads.demo.drawing import draw_logs
-from raft_threads.demo.narration import Narration
+from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.timing import Timing
@@ -78,7 +78,7 @@ class Show:
         self.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
         count = len(cluster.applied_by(next(iter(cluster.running))))
         self.check(
-            f"all {len(cluster.running)} servers applied the same {count} entr{'y' if count == 1 else 'ies'} in the "
-            "same order (State Machine Safety, Fig. 3)",
+            f"all {len(cluster.running)} servers applied the same {counted(count)} in the same order "
+            "(State Machine Safety, Fig. 3)",
             cluster.check_same_commands_applied,
         )
