@@ -14,7 +14,7 @@ FIVE = ("n1", "n2", "n3", "n4", "n5")
 
 
 def entries_of(*terms: int, first_index: int = 1) -> tuple[LogEntry, ...]:
-    """Return entries with these terms, from `first_index` on. Index and term tell which command it is (Log Matching)."""
+    """Return entries with these terms, from `first_index` on. Index and term tell which command each has (Fig. 3)."""
     return tuple(
         LogEntry(index, term, COMMAND, b"command %d of term %d" % (index, term))
         for index, term in enumerate(terms, first_index)

@@ -15,7 +15,9 @@ def test_servers_are_written_as_id_host_and_port() -> None:
     assert format_cluster(cluster) == text.replace(" ", "")
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:0", "host:65536", "host:x", "::1:3300", "[::1]", "a b:1:2"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", ":1", "host:0", "host:65536", "host:x", "::1:3300", "[::1]", "a b:1:2"]
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     """The error says how to write one."""
     with pytest.raises(ValueError, match="write host:port"):

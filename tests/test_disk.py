@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+
 import pytest
 from doubles import PATIENCE, Background, MemoryStorage, Waits
 from drawing import entries_of

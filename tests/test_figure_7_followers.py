@@ -74,7 +74,9 @@ def test_extraneous_entries_stay_until_an_entry_conflicts(name: str) -> None:
     assert follower.commit_index == 10
 
 
-@pytest.mark.parametrize("name, votes", [("a", True), ("b", True), ("c", False), ("d", False), ("e", True), ("f", True)])
+@pytest.mark.parametrize(
+    "name, votes", [("a", True), ("b", True), ("c", False), ("d", False), ("e", True), ("f", True)]
+)
 def test_the_leader_could_be_elected_by_a_b_e_and_f(name: str, votes: bool) -> None:
     """§5.4.1: those of which its log is at least as up-to-date; with itself, five of seven."""
     candidate = server(*LEADER, id="leader", servers=SERVERS, current_term=7)

@@ -100,7 +100,7 @@ def test_a_new_election_asks_at_once_those_who_did_not_answer_in_the_last_one() 
             bench.see(events.MessageDropped, peer=peer)
         bench.node.expire_election_timer()
         for peer in ("n2", "n3"):
-            bench.transport.wait_for(lambda to, request, peer=peer: to == peer and request.term == 2)
+            bench.transport.wait_for(lambda to, request: (to, request.term) == (peer, 2))  # noqa: B023
 
 
 def test_who_said_no_is_not_asked_again() -> None:

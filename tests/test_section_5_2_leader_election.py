@@ -74,7 +74,9 @@ def test_a_vote_is_free_again_in_a_newer_term() -> None:
     assert state.voted_for == "n3"
 
 
-@pytest.mark.parametrize("state", [candidate(1, current_term=2), leader(1, current_term=2)], ids=["candidate", "leader"])
+@pytest.mark.parametrize(
+    "state", [candidate(1, current_term=2), leader(1, current_term=2)], ids=["candidate", "leader"]
+)
 def test_a_candidate_or_leader_denies_its_vote_to_a_rival_of_its_term(state: object) -> None:
     """§5.2: it has voted for itself."""
     assert not election.handle_request_vote(state, asks("n2", 2)).vote_granted  # type: ignore[arg-type]

@@ -186,7 +186,8 @@ def test_a_leader_never_deletes_or_overwrites_its_own_entries() -> None:
     """Fig. 3, Leader Append-Only: whatever its followers answer."""
     state = leader(1, 1, 2, current_term=3)
     replication.append_command(state, b"x")
-    for reply in (AppendEntriesReply(3, False, 1, 1), AppendEntriesReply(3, False, None, 1), AppendEntriesReply(3, True)):
+    replies = AppendEntriesReply(3, False, 1, 1), AppendEntriesReply(3, False, None, 1), AppendEntriesReply(3, True)
+    for reply in replies:
         request = replication.append_entries_request(state, "n2", max_entries=10, max_bytes=10_000)
         replication.handle_append_entries_reply(state, "n2", request, reply)
         assert terms_of(state.log) == [1, 1, 2, 3]

@@ -62,7 +62,9 @@ def test_a_late_or_repeated_success_never_moves_match_index_backwards() -> None:
         assert (state.match_index["n2"], state.next_index["n2"]) == (3, 4)
 
 
-@pytest.mark.parametrize("state", [server(1, current_term=2), candidate(1, current_term=2)], ids=["follower", "candidate"])
+@pytest.mark.parametrize(
+    "state", [server(1, current_term=2), candidate(1, current_term=2)], ids=["follower", "candidate"]
+)
 @pytest.mark.parametrize("reply", [AppendEntriesReply(2, True), AppendEntriesReply(2, False, None, 1)])
 def test_a_reply_to_a_leader_that_stepped_down_is_ignored(state: State, reply: AppendEntriesReply) -> None:
     """§5.1: it may arrive when we lead no more, and must not even raise."""

@@ -178,7 +178,9 @@ def test_a_whole_record_that_cannot_stand_there_is_refused(tmp_path: Path, last:
     assert "line 3" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"00000000 {}\n", b"247c436d {\"current_term\": 2, \"voted_for\": \"n1\"}\n"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"00000000 {}\n", b"247c436d {\"current_term\": 2, \"voted_for\": \"n1\"}\n"]
+)
 def test_a_missing_or_damaged_term_and_vote_is_refused(tmp_path: Path, content: object) -> None:
     """§5.2: a server that forgot its vote could vote twice."""
     written(tmp_path, 1)

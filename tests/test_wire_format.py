@@ -49,7 +49,7 @@ MESSAGES: list[Message] = [
 
 def read(data: bytes) -> Message:
     """Read one message from `data`."""
-    return read_message(io.BytesIO(data))  # type: ignore[arg-type]
+    return read_message(io.BytesIO(data))
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -61,9 +61,9 @@ def test_every_message_comes_out_as_it_went_in(message: Message) -> None:
 def test_messages_follow_each_other_on_a_stream_that_then_ends() -> None:
     """One after the other, whatever lines they carry."""
     stream = io.BytesIO(b"".join(encode(message) for message in MESSAGES))
-    assert [read_message(stream) for _ in MESSAGES] == MESSAGES  # type: ignore[arg-type]
+    assert [read_message(stream) for _ in MESSAGES] == MESSAGES
     with pytest.raises(ConnectionEnded):
-        read_message(stream)  # type: ignore[arg-type]
+        read_message(stream)
 
 
 def test_an_entry_travels_as_the_line_it_is_stored_as() -> None:
@@ -171,6 +171,6 @@ def test_random_damage_is_refused_or_makes_another_message_but_nothing_worse(see
         stream = io.BytesIO(bytes(data))
         try:
             while True:
-                read_message(stream)  # type: ignore[arg-type]
+                read_message(stream)
         except (BadMessage, ConnectionEnded):
             continue

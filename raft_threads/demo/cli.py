@@ -133,7 +133,7 @@ def play(scenario: Scenario, show: Show) -> int:
 
 
 def let_signals_interrupt() -> None:
-    """Have Ctrl-C, SIGTERM or a closed terminal end the scenario, once; a second one does not disturb the cleaning up."""
+    """Have Ctrl-C, SIGTERM or a closed terminal end the scenario, once; a second one does not disturb the clean-up."""
 
     def interrupt(signum: int, frame: Optional[FrameType]) -> None:
         ignore_signals()
