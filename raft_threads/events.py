@@ -55,9 +55,9 @@ class Event:
 
 @dataclass(frozen=True)
 class Restarted(Event):
-    """The server started, with what its disk held: `entries` log entries (Restart)."""
+    """The server started, with what its disk held: term and vote in the state, and all of its log (Restart)."""
 
-    entries: int
+    entries: tuple[LogEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,15 @@ class MessageSent(Event):
 
 @dataclass(frozen=True)
 class MessageReceived(Event):
-    """A request from `peer` was answered with `reply` (HandleRequestVoteRequest, HandleAppendEntriesRequest)."""
+    """A request of `peer` was handled (HandleRequestVoteRequest, HandleAppendEntriesRequest)."""
+
+    peer: str
+    message: Request
+
+
+@dataclass(frozen=True)
+class ReplySent(Event):
+    """The answer to the `message` of `peer` leaves, now that what it promises is on disk (Fig. 2)."""
 
     peer: str
     message: Request

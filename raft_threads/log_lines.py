@@ -12,7 +12,7 @@ logger = logging.getLogger("raft_threads")
 
 # What is said of each event. Those that come with every command or heartbeat are left out.
 _TEXTS: dict[type[Event], Callable[..., str]] = {
-    events.Restarted: lambda e: f"started with {e.entries} log entries from disk",
+    events.Restarted: lambda e: f"started with {len(e.entries)} log entries from disk",
     events.ElectionTimedOut: lambda e: "has timed out: no sign of life from a leader",
     events.BecameCandidate: lambda e: "started an election",
     events.VoteGranted: lambda e: f"votes for {e.candidate}",

@@ -44,8 +44,8 @@ class Narrator:
             self._audience.tell(kind(self._state.id, self._monotonic(), glimpse(self._state), **fields))
 
     def tell_of_request(self, peer: str, request: Request, reply: Reply) -> None:
-        """Tell that a peer's request was answered, and how the vote went if it asked for one."""
-        self.tell(MessageReceived, peer=peer, message=request, reply=reply)
+        """Tell that a peer's request was handled, and how the vote went if it asked for one."""
+        self.tell(MessageReceived, peer=peer, message=request)
         if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply):
             self.tell(VoteGranted if reply.vote_granted else VoteDenied, candidate=request.candidate_id)
 

@@ -17,7 +17,16 @@ from typing import Any, Callable, Optional, Protocol
 from raft_threads import election, replication
 from raft_threads.client_messages import ServerStatus
 from raft_threads.entry_format import MAX_COMMAND_BYTES
-from raft_threads.events import Applied, ElectionTimedOut, EntriesDeleted, Glimpse, Observer, Restarted, glimpse
+from raft_threads.events import (
+    Applied,
+    ElectionTimedOut,
+    EntriesDeleted,
+    Glimpse,
+    Observer,
+    ReplySent,
+    Restarted,
+    glimpse,
+)
 from raft_threads.log import COMMAND, Log, LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
 from raft_threads.monitor import Monitor
@@ -89,7 +98,7 @@ class Node:
         for repair in self._repairs:
             logger.warning("%s: %s", self._state.id, repair)
         with self._lock:
-            self._monitor.narrator.tell(Restarted, entries=self._state.log.last_index)
+            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.entries_between(1, self._state.log.last_index)))
             self._monitor.restart_election_timer()
         self._start_thread("election-timer", self._election_timer_main)
         self._start_thread("disk", self._disk_main)
@@ -169,7 +178,7 @@ class Node:
             reply = election.handle_request_vote(self._state, request)
             self._after_request(peer, request, reply, before)
             self._monitor.save()  # persist before answering (Fig. 2)
-            return self._unless_term_moved_on(reply)
+            return self._answer(peer, request, reply)
 
     def handle_append_entries(self, peer: str, request: AppendEntries) -> Reply:
         """Answer a leader (§5.3). Raises RequestRefused as above, and for what contradicts Fig. 3."""
@@ -185,7 +194,7 @@ class Node:
                 raise RequestRefused(str(violation)) from violation
             self._after_request(peer, request, reply, before, conflict)
             self._monitor.save()  # persist before answering (Fig. 2)
-            return self._unless_term_moved_on(reply)
+            return self._answer(peer, request, reply)
 
     def _handle_request(self, peer: str, request: Request) -> Reply:
         if isinstance(request, RequestVote):
@@ -212,14 +221,17 @@ class Node:
         self._monitor.narrator.tell_of_request(peer, request, reply)
         self._monitor.react(before, conflict)
 
-    def _unless_term_moved_on(self, reply: Reply) -> Reply:
-        """Return `reply`, or a refusal if the disk took so long that we are in a newer term. Called with the lock."""
+    def _answer(self, peer: str, request: Request, reply: Reply) -> Reply:
+        """Return what leaves for `peer` now that our disk holds what it promises. Called with the lock held.
+
+        A refusal instead of `reply`, if the disk took so long that we are in a newer term.
+        """
         term = self._state.current_term
-        if reply.term == term:
-            return reply
-        if isinstance(reply, RequestVoteReply):
-            return RequestVoteReply(term, False)
-        return AppendEntriesReply(term, False)
+        if reply.term != term:
+            refused = isinstance(reply, RequestVoteReply)
+            reply = RequestVoteReply(term, False) if refused else AppendEntriesReply(term, False)
+        self._monitor.narrator.tell(ReplySent, peer=peer, message=request, reply=reply)
+        return reply
 
     # Clients' commands (Fig. 2, "Leaders")
 

@@ -96,8 +96,10 @@ class PeerThread:
         before = glimpse(self._state)
         narrator = self._monitor.narrator
         if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply):
+            counts = election.answers_our_candidacy(self._state, request, reply)
             election.handle_request_vote_reply(self._state, self._peer, request, reply)
-            narrator.tell(VoteReceived, voter=self._peer, granted=reply.vote_granted)
+            if counts:
+                narrator.tell(VoteReceived, voter=self._peer, granted=reply.vote_granted)
         elif isinstance(request, AppendEntries) and isinstance(reply, AppendEntriesReply):
             replication.handle_append_entries_reply(self._state, self._peer, request, reply)
         narrator.tell(ReplyReceived, peer=self._peer, message=request, reply=reply)
