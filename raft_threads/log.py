@@ -83,6 +83,10 @@ class Log:
         """Return a copy of the entries from `first_index` to `last_index`, both included."""
         return self._entries[first_index - 1:last_index]
 
+    def all_entries(self) -> list[LogEntry]:
+        """Return a copy of the whole log."""
+        return list(self._entries)
+
     def first_index_of_term(self, term: int) -> Optional[int]:
         """Return the index of the first entry of `term`, None when there is none. Terms never decrease in a log."""
         index = bisect.bisect_left(self._terms, term) + 1

@@ -98,7 +98,7 @@ class Node:
         for repair in self._repairs:
             logger.warning("%s: %s", self._state.id, repair)
         with self._lock:
-            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.entries_between(1, self._state.log.last_index)))
+            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.all_entries()))
             self._monitor.restart_election_timer()
         self._start_thread("election-timer", self._election_timer_main)
         self._start_thread("disk", self._disk_main)
@@ -159,7 +159,7 @@ class Node:
     def log_entries(self) -> list[LogEntry]:
         """Return a copy of the whole log: for demonstrations and tests."""
         with self._lock:
-            return self._state.log.entries_between(1, self._state.log.last_index)
+            return self._state.log.all_entries()
 
     def expire_election_timer(self) -> None:
         """Behave as if the election timeout elapsed now: for demonstrations and tests. A leader has no such timer."""

@@ -11,7 +11,7 @@ from raft_threads.events import Event, EventKinds
 from raft_threads.log import COMMAND
 
 _TEXTS: dict[type[Event], Callable[..., str]] = {
-    events.Restarted: lambda e: f"starts as follower, in term {e.state.term}, with {counted(len(e.entries))} from its disk",
+    events.Restarted: lambda e: f"starts as follower in term {e.state.term}, with {counted(len(e.entries))} from disk",
     events.ElectionTimedOut: lambda e: "has heard of no leader and times out",
     events.BecameCandidate: lambda e: f"starts an election for term {e.state.term}, and votes for itself",
     events.VoteGranted: lambda e: f"votes for {e.candidate} in term {e.state.term}",
