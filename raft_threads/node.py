@@ -123,6 +123,16 @@ class Node:
                 self._monitor.stopping_began.wait()
             return self._monitor.failure
 
+    @property
+    def state(self) -> State:
+        """The state itself, for checks: look at it only with the lock held, as an observer does, or while all stand."""
+        return self._state
+
+    @property
+    def failure(self) -> Optional[Exception]:
+        """Why the node stopped by itself, None if it has not; to be looked at as `state` is."""
+        return self._monitor.failure
+
     def propose(self, command: bytes, timeout: float) -> bytes:
         """Have `command` replicated and applied; return what the state machine answered (§5.3).
 

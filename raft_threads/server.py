@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from raft_threads.addresses import Address
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, StatusRequest
+from raft_threads.client_service import ClientService
 from raft_threads.events import Observer
 from raft_threads.kv import KeyValueStore
 from raft_threads.node import Node
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
 from raft_threads.storage import FileStorage, sync_file
 from raft_threads.tcp_transport import TcpTransport
 from raft_threads.timing import Timing
-from raft_threads.transport import RequestRefused, Transport
+from raft_threads.transport import Transport
 from raft_threads.wire import Message
 
 
@@ -41,7 +40,6 @@ class KeyValueServer:
         `wrap_transport` may put something between node and network, as the demo does to cut connections.
         """
         self.id = server
-        self._addresses = addresses
         self.store = KeyValueStore()
         storage = FileStorage(data_dir, cluster, server, sync)
         transport: Optional[TcpTransport] = None
@@ -57,6 +55,7 @@ class KeyValueServer:
                 runtime=runtime,
                 observers=observers,
             )
+            self._clients = ClientService(self.node, addresses)
         except Exception:
             if transport is not None:
                 transport.close()
@@ -72,20 +71,4 @@ class KeyValueServer:
         self.node.stop()
 
     def _handle_client(self, request: Message) -> Message:
-        if isinstance(request, StatusRequest):
-            return self.node.status()
-        if isinstance(request, Command):
-            return self._execute(request)
-        raise RequestRefused("clients send commands and ask for the status, nothing else")
-
-    def _execute(self, request: Command) -> Message:
-        """Have a client's command applied; say what is known of it when that does not come to pass (§8)."""
-        try:
-            return CommandResult(self.node.propose(request.command, request.timeout))
-        except NotLeader as error:
-            address = self._addresses.get(error.leader_id or "")
-            return Refusal(Outcome.NOT_LEADER, str(error), error.leader_id, str(address) if address else None)
-        except CommandFailed as error:
-            return Refusal(Outcome.FAILED, str(error))
-        except OutcomeUnknown as error:
-            return Refusal(Outcome.UNKNOWN, str(error))
+        return self._clients.handle(request)

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Callable
 
-from raft_threads.demo.drawing import draw_logs
 from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
 from raft_threads.local_cluster import LocalCluster
+from raft_threads.log_drawing import draw_logs
 from raft_threads.timing import Timing
 
 # Slow enough to follow: a candidate can be seen to wait. At pace `fast`, the paper's own 150-300 ms.

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from raft_threads.client_messages import ServerStatus
-from raft_threads.local_cluster import LocalCluster
 from raft_threads.log import COMMAND, LogEntry
 
 MOST_COLUMNS = 8
 
 
-def draw_logs(cluster: LocalCluster) -> list[str]:
+class Drawable(Protocol):
+    """What is drawn: a cluster of this process, real or simulated."""
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """All servers, in order."""
+
+    @property
+    def running(self) -> Collection[str]:
+        """Those that are not down."""
+
+    def statuses(self) -> list[ServerStatus]:
+        """Return how the running servers are, in order."""
+
+    def log_of(self, server: str) -> list[LogEntry]:
+        """Return a running server's log."""
+
+
+def draw_logs(cluster: Drawable) -> list[str]:
     """Return the lines of a picture of all running servers' logs; the oldest entries are left out if there are many.
 
     A box holds an entry's term and command. `[ ]` is an entry that the server knows to be committed, `( )` one that

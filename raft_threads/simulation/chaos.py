@@ -1,0 +1,177 @@
+"""What goes wrong in a simulated run: crashes, partitions, disks, clocks, weather; how much of it is the profile."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.simulation.disk import DiskMood, draw_mood
+from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
+from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
+from raft_threads.simulation.primitives import Clock
+from raft_threads.timing import Timing
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How rough a run is. Intervals are mean virtual seconds; 0 means never."""
+
+    tendencies: Tendencies
+    weather: Weather
+    timing: Timing
+    disk: DiskMood
+    between_crashes: float
+    longest_downtime: float
+    between_partitions: float
+    longest_partition: float
+    between_disk_faults: float
+    # Parts per thousand by which a clock may be fast or slow.
+    drift: int
+    clients: int
+
+    def describe(self) -> str:
+        """Return in one line how rough it is."""
+        weather = self.weather
+        return (
+            f"schedule: {self.tendencies.describe()}; "
+            f"delays {weather.shortest_delay_ns // MILLISECOND}-{weather.longest_delay_ns // MILLISECOND} ms, "
+            f"loss {weather.loss:g}, duplication {weather.duplication:g}; "
+            f"a crash every {self.between_crashes:g} s, a partition every {self.between_partitions:g} s; "
+            f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %"
+        )
+
+
+# Never changed without need: mistakes that random profiles seldom meet are found here.
+HOSTILE_PROFILE = Profile(
+    tendencies=HOSTILE,
+    weather=HOSTILE_WEATHER,
+    timing=Timing(0.100, 0.130, 0.030),
+    disk=DiskMood(0, 5 * MILLISECOND),
+    between_crashes=0.2,
+    longest_downtime=0.1,
+    between_partitions=1.0,
+    longest_partition=0.5,
+    between_disk_faults=5.0,
+    drift=20,
+    clients=4,
+)
+
+
+def draw_profile(dice: random.Random) -> Profile:
+    """Draw how rough a run is: from a quiet day to worse than any."""
+    return Profile(
+        tendencies=draw_tendencies(dice),
+        weather=draw_weather(dice),
+        timing=dice.choice([Timing(), Timing(0.100, 0.130, 0.030), Timing(0.200, 0.800, 0.050)]),
+        disk=draw_mood(dice),
+        between_crashes=dice.choice([0.0, 3.0, 1.0, 0.2]),
+        longest_downtime=dice.choice([0.05, 0.5, 2.0]),
+        between_partitions=dice.choice([0.0, 3.0, 1.0]),
+        longest_partition=dice.choice([0.2, 1.0, 3.0]),
+        between_disk_faults=dice.choice([0.0, 10.0, 2.0]),
+        drift=dice.choice([0, 20, 200]),
+        clients=dice.choice([1, 3, 5]),
+    )
+
+
+PROFILES = ("mixed", "hostile")
+
+
+def profile_named(name: str, dice: random.Random) -> Profile:
+    """Return the profile `hostile`, or draw one for `mixed`."""
+    return HOSTILE_PROFILE if name == "hostile" else draw_profile(dice)
+
+
+class Chaos:
+    """Makes things go wrong until it is told to stop, and then repairs everything. Each kind has a thread of its own."""
+
+    def __init__(self, cluster: SimulatedCluster, profile: Profile, dice: random.Random) -> None:
+        """Set the cluster's surroundings as `profile` says. `start` begins."""
+        self._cluster = cluster
+        self._profile = profile
+        self._dice = dice
+        self._clock = Clock(cluster.scheduler)
+        self._stopping = False
+        cluster.network.weather = profile.weather
+        for server in cluster.servers:
+            cluster.disks[server].mood = profile.disk
+            drift = dice.randint(-profile.drift, profile.drift)
+            cluster.clocks[server] = Clock(cluster.scheduler, dice.randint(0, 10**9), drift)
+
+    def start(self) -> None:
+        """Begin."""
+        profile = self._profile
+        for what, act, mean in (
+            ("crashes", self._crash_one, profile.between_crashes),
+            ("partitions", self._cut_links, profile.between_partitions),
+            ("disks", self._break_a_disk, profile.between_disk_faults),
+        ):
+            if mean:
+                self._cluster.scheduler.spawn(f"chaos/{what}", lambda act=act, mean=mean: self._repeat(act, mean))
+
+    def stop(self) -> None:
+        """Let nothing more go wrong: a calm schedule, clear weather, whole links, good disks, all servers up."""
+        self._stopping = True
+        cluster = self._cluster
+        cluster.scheduler.policy.become(CALM)
+        cluster.network.weather = CLEAR
+        cluster.heal()
+        for server in cluster.servers:
+            cluster.disks[server].mood = DiskMood()
+            if server not in cluster.running or cluster.running[server].node.failure is not None:
+                self._restart(server)
+
+    def _repeat(self, act: object, mean: float) -> None:
+        assert callable(act)
+        while True:
+            self._clock.sleep(self._dice.expovariate(1 / mean))
+            if self._stopping:
+                return
+            act()
+
+    def _crash_one(self) -> None:
+        """Crash a server, wherever its threads are; start it again after a while."""
+        up = [server for server in self._cluster.servers if server in self._cluster.running]
+        if not up:
+            return
+        server = self._dice.choice(up)
+        self._cluster.crash(server)
+        self._clock.sleep(self._dice.random() * self._profile.longest_downtime)
+        if not self._stopping:
+            self._restart(server)
+
+    def _restart(self, server: str) -> None:
+        if server in self._cluster.running:
+            if self._cluster.running[server].node.failure is None:
+                return
+            self._cluster.crash(server)
+        self._cluster.restart(server)
+
+    def _cut_links(self) -> None:
+        """Cut the cluster in two, or single links one way; repair them after a while."""
+        servers = self._cluster.servers
+        if self._dice.random() < 0.5:
+            shuffled = self._dice.sample(servers, len(servers))
+            size = self._dice.randint(1, max(1, len(servers) // 2))
+            self._cluster.partition(shuffled[:size], shuffled[size:])
+        else:
+            self._cluster.cut_one_way(self._links(self._dice.randint(1, len(servers))))
+        self._clock.sleep(self._dice.random() * self._profile.longest_partition)
+        if not self._stopping:
+            self._cluster.heal()
+
+    def _links(self, count: int) -> Sequence[tuple[str, str]]:
+        pairs = [(one, other) for one in self._cluster.servers for other in self._cluster.servers if one != other]
+        return self._dice.sample(pairs, min(count, len(pairs)))
+
+    def _break_a_disk(self) -> None:
+        """Have a server's disk be full, or fail its next fsync; it stops, and is started again with a good one."""
+        server = self._dice.choice(self._cluster.servers)
+        full = self._dice.random() < 0.5
+        self._cluster.disks[server].mood = DiskMood(full=full, failing=not full)
+        self._clock.sleep(self._dice.random() * self._profile.longest_downtime)
+        self._cluster.disks[server].mood = self._profile.disk
+        if not self._stopping:
+            self._restart(server)

@@ -1,0 +1,314 @@
+"""A cluster in virtual time, and the words to write scenarios with: elect, hold, crash, run until (§5, Fig. 6 to 8).
+
+The servers are the same `Node` as on sockets and files. A test that uses this reads like a figure of the paper, and a
+breakpoint in it stops the whole cluster, clock included.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any, Callable, Optional, TypeVar
+
+from raft_threads import kv
+from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
+from raft_threads.client_service import ClientService
+from raft_threads.events import Event, Observer
+from raft_threads.kv import KeyValueStore
+from raft_threads.log import LogEntry
+from raft_threads.log_drawing import draw_logs
+from raft_threads.node import Node
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.runtime import Runtime
+from raft_threads.simulation.disk import SimulatedDisk
+from raft_threads.simulation.network import Exchange, Network, Port
+from raft_threads.simulation.policies import CALM, Policy, Tendencies
+from raft_threads.simulation.primitives import Clock, Condition, Lock, SimulatedThreading
+from raft_threads.simulation.reports import describe_threads
+from raft_threads.simulation.run_quietly import run_quietly
+from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
+from raft_threads.simulation.stream import EventStream
+from raft_threads.state import Role, State
+from raft_threads.timing import Timing
+from raft_threads.wire import encode
+
+E = TypeVar("E", bound=Event)
+# Whoever is not told to time out does not. Heartbeats come as usual.
+PATIENT = Timing(1000.0, 2000.0, 0.05)
+# In virtual seconds: as long as nothing is stuck, everything happens in a fraction of this.
+PATIENCE = 60.0
+
+
+class SimulatedServer:
+    """One server between start and crash."""
+
+    def __init__(self, cluster: SimulatedCluster, server: str, boot: int) -> None:
+        self.group = Group(server)
+        self.store = KeyValueStore()
+        scheduler = cluster.scheduler
+        threading = SimulatedThreading(scheduler, cluster.clocks[server], server, self.group)
+        port = Port(cluster.network, server, self.group, lambda request: clients.handle(request))
+        self.node = Node(
+            server,
+            cluster.servers,
+            transport=port,
+            storage=cluster.disks[server].open(),
+            state_machine=self.store,
+            timing=cluster.timing,
+            runtime=Runtime(threading, cluster.clocks[server], cluster.dice(f"{server} boot {boot}")),
+            observers=[cluster.stream],
+        )
+        clients = ClientService(self.node, {})
+        name_what_threads_wait_for(self.node)
+
+
+def name_what_threads_wait_for(node: Node) -> None:
+    """Give lock and conditions the names that the code gives them, for reports."""
+    monitor = node._monitor
+    for name, thing in [*vars(monitor).items(), *vars(monitor.disk).items()]:
+        if isinstance(thing, (Lock, Condition)):
+            thing.name = f"{node.state.id}'s {name.lstrip('_')}"
+    for peer, link in monitor.links.items():
+        link.wake.name = f"{node.state.id}'s wake-up for {peer}"
+
+
+class SimulatedCluster:
+    """Servers in virtual time. A context manager: the calling thread becomes the simulation's `main`."""
+
+    def __init__(
+        self,
+        servers: Sequence[str] = ("n1", "n2", "n3"),
+        *,
+        seed: object = 0,
+        timing: Timing = PATIENT,
+        tendencies: Tendencies = CALM,
+        observers: Sequence[Observer] = (),
+        remember: bool = True,
+    ) -> None:
+        """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`."""
+        self.servers = list(servers)
+        self.seed = seed
+        self.timing = timing
+        self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
+        self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
+        self.network = Network(self.scheduler, self.dice("network"))
+        self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
+        self.clocks = {each: Clock(self.scheduler) for each in servers}
+        self.running: dict[str, SimulatedServer] = {}
+        self.stream = EventStream(self, observers, remember)
+        self._main_clock = Clock(self.scheduler)
+        self._boots = 0
+        self._quiet = run_quietly()
+
+    def dice(self, purpose: str) -> random.Random:
+        """Return random numbers for one purpose, which no other use of chance disturbs. Text seeds alike everywhere."""
+        return random.Random(f"{self.seed} {purpose}")
+
+    def __enter__(self) -> SimulatedCluster:
+        self._quiet.__enter__()
+        for server in self.servers:
+            self.restart(server)
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        try:
+            self.scheduler.close()
+        finally:
+            self._quiet.__exit__(*details)
+
+    # Time
+
+    @property
+    def now(self) -> float:
+        """The virtual time in seconds."""
+        return self.scheduler.now_ns / SECOND
+
+    def run_for(self, seconds: float) -> None:
+        """Let the cluster run for so much virtual time."""
+        self._main_clock.sleep(seconds)
+
+    def run_until(self, holds: Callable[[], Any], what: str, timeout: float = PATIENCE) -> None:
+        """Let the cluster run until `holds()`; it is asked now, and after each event.
+
+        Raises TimeoutError, naming `what`, when it does not within `timeout` virtual seconds.
+        """
+        deadline = self.now + timeout
+        while not holds():
+            if self.now >= deadline:
+                raise TimeoutError(f"not within {timeout:g} s: {what}\n{self.picture()}")
+            self.stream.wake_main_at_next_event = True
+            self.scheduler.park(what, self._main_clock.real_ns(deadline - self.now))
+        self.stream.wake_main_at_next_event = False
+
+    def run_until_event(self, kind: type[E], matches: Callable[[E], bool] = lambda event: True, since: int = 0) -> E:
+        """Let the cluster run until there is an event of `kind` that `matches`, from position `since` on; return it."""
+        found: list[E] = []
+
+        def happened() -> bool:
+            found[:] = [event for event in self.stream.events(kind, since=since) if matches(event)][:1]
+            return bool(found)
+
+        self.run_until(happened, f"a {kind.__name__} that fits")
+        return found[0]
+
+    # Servers
+
+    def crash(self, server: str) -> None:
+        """Crash a server: all its threads end where they are, and what its disk had not synced is lost (§5.5)."""
+        boot = self.running.pop(server)
+        self.network.ports.pop(server, None)
+        self.disks[server].crash()
+        self.stream.crashed(server)
+        self.scheduler.kill(boot.group)
+
+    def crash_after(self, kind: type[E], matches: Callable[[E], bool] = lambda event: True) -> None:
+        """Crash a server right after its next event of `kind` that `matches`, before it takes another step."""
+
+        def fits(event: Event) -> bool:
+            return isinstance(event, kind) and matches(event)
+
+        self.stream.reactions.append((fits, lambda event: self.crash(event.server)))
+
+    def restart(self, server: str) -> None:
+        """Start a server from what its disk holds (§5.5)."""
+        self._boots += 1
+        boot = SimulatedServer(self, server, self._boots)
+        self.running[server] = boot
+        # A thread of the server itself starts it, so that it may crash meanwhile.
+        self.scheduler.spawn(f"{server}/starter", boot.node.start, boot.group)
+
+    def node(self, server: str) -> Node:
+        """Return the node of a running server."""
+        return self.running[server].node
+
+    def time_out(self, server: str) -> None:
+        """Have the election timeout of `server` elapse now (§5.2)."""
+        self.node(server).expire_election_timer()
+
+    def elect(self, server: str) -> str:
+        """Have `server` time out until it leads; return its id. Its log must be good enough (§5.4.1)."""
+        self.run_until(lambda: server in self.running and self.stream.is_up(server), f"{server} is up")
+        for _ in range(20):
+            if self.state(server).role is Role.LEADER:
+                return server
+            term = self.state(server).current_term
+            self.time_out(server)
+            try:
+                self.run_until(lambda: self.state(server).role is Role.LEADER, "elected", timeout=1.0)  # noqa: B023
+            except TimeoutError:
+                assert self.state(server).current_term > term, f"{server} holds no election"
+        raise TimeoutError(f"{server} was not elected; is its log as up-to-date as the others'?\n{self.picture()}")
+
+    # Network
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut the network into `groups`."""
+        self.network.partition(*groups)
+        self.stream.links_changed()
+
+    def cut_one_way(self, links: Iterable[tuple[str, str]]) -> None:
+        """Cut `links`, each a sender and a receiver, in that direction only."""
+        for sender, receiver in links:
+            self.network.cut_one_way(sender, receiver)
+        self.stream.links_changed()
+
+    def heal(self) -> None:
+        """Repair the network."""
+        self.network.heal()
+        self.stream.links_changed()
+
+    # Clients
+
+    def execute(self, command: bytes, via: Optional[str] = None, timeout: float = PATIENCE) -> dict[str, Any]:
+        """Have `command` applied by the leader, or propose it to `via`; return its result. Raises as Node.propose."""
+        server = self.wait_for_leader() if via is None else via
+        request = Command(command, timeout)
+        exchange = Exchange(self.network, "main", server, encode(request), request)
+        answer = exchange.wait(self._main_clock.real_ns(timeout + 1))
+        if isinstance(answer, CommandResult):
+            return kv.decode_result(answer.result)
+        if isinstance(answer, Refusal) and answer.outcome is Outcome.NOT_LEADER:
+            raise NotLeader(answer.leader_id)
+        if isinstance(answer, Refusal) and answer.outcome is Outcome.FAILED:
+            raise CommandFailed(answer.message)
+        raise OutcomeUnknown(answer.message if isinstance(answer, Refusal) else f"{server} does not answer")
+
+    def put(self, key: str, value: str, via: Optional[str] = None) -> None:
+        """Set a key, and wait until that is done."""
+        self.execute(kv.put_command(key, value), via)
+
+    def get(self, key: str, via: Optional[str] = None) -> Optional[str]:
+        """Read a key, through the log."""
+        value: Optional[str] = self.execute(kv.get_command(key), via)["value"]
+        return value
+
+    def propose(self, command: bytes, via: str) -> None:
+        """Give `via` a command and do not wait for what becomes of it; return when its log holds it."""
+        last_index = self.state(via).log.last_index
+        request = Command(command, PATIENCE)
+        Exchange(self.network, "main", via, encode(request), request)
+        self.run_until(lambda: self.state(via).log.last_index > last_index, f"{via} appends a command")
+
+    # Waiting
+
+    def wait_for_leader(self, among: Optional[Iterable[str]] = None) -> str:
+        """Return the leader of the newest term among the servers `among` (default: all), once there is one."""
+        names = [server for server in self.servers if among is None or server in set(among)]
+        found: list[str] = []
+
+        def there_is_one() -> bool:
+            states = [self.state(server) for server in names if server in self.running]
+            newest = max((state.current_term for state in states), default=0)
+            found[:] = [each.id for each in states if each.role is Role.LEADER and each.current_term == newest]
+            return bool(found)
+
+        self.run_until(there_is_one, "a leader is elected")
+        return found[0]
+
+    def wait_until_applied_everywhere(self, servers: Optional[Iterable[str]] = None) -> None:
+        """Let the cluster run until `servers` (default: all that run) have applied all that the leader's log holds."""
+        names = list(self.running if servers is None else servers)
+        leader = self.wait_for_leader(names)
+        last_index = self.state(leader).log.last_index
+        self.run_until(
+            lambda: all(self.state(name).last_applied >= last_index for name in names),
+            f"{', '.join(names)} apply entry {last_index}",
+        )
+
+    # Looking: nobody else runs meanwhile, so no lock is needed, and nothing moves
+
+    def state(self, server: str) -> State:
+        """Return the state of a running server, as it is at this moment."""
+        return self.node(server).state
+
+    def statuses(self) -> list[ServerStatus]:
+        """Return how the running servers are, in order."""
+        states = [self.state(server) for server in self.servers if server in self.running]
+        return [
+            ServerStatus(
+                each.id,
+                each.role.value,
+                each.current_term,
+                each.leader_id,
+                each.commit_index,
+                each.last_applied,
+                each.log.last_index,
+            )
+            for each in states
+        ]
+
+    def log_of(self, server: str) -> list[LogEntry]:
+        """Return the log of a running server."""
+        return self.state(server).log.all_entries()
+
+    def terms_of(self, server: str) -> list[int]:
+        """Return the terms in a running server's log, as Fig. 6 to 8 write them."""
+        return [entry.term for entry in self.log_of(server)]
+
+    def picture(self) -> str:
+        """Return all logs, drawn as in Fig. 6 and 7."""
+        return "\n".join(draw_logs(self))
+
+    def show(self) -> None:
+        """Print all logs and what each thread does: for use at a breakpoint."""
+        print(self.scheduler.describe(f"{self.now:.6f} s\n{self.picture()}"))

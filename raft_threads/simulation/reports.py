@@ -1,0 +1,46 @@
+"""Every thread, what it waits for, who holds that, and where it is in our code: for failures and for `show`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Optional
+
+from raft_threads.simulation.scheduler import SECOND, Scheduler, Task
+
+_HERE = str(Path(__file__).resolve().parent)
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+DEEPEST = 4
+
+
+def describe_threads(scheduler: Scheduler, problem: str) -> str:
+    """Return `problem`, the time, and a few lines for each thread."""
+    frames = sys._current_frames()
+    lines = [f"{problem} (at {scheduler.now_ns / SECOND:.6f} s, after {scheduler.steps} steps)"]
+    for task in scheduler.tasks:
+        lines.append(f"  {task.name} {what_it_does(scheduler, task)}")
+        identifier = task.thread.ident if task.thread is not None else None
+        lines += [f"      {place}" for place in our_places(frames.get(identifier) if identifier else None)]
+    return "\n".join(lines)
+
+
+def what_it_does(scheduler: Scheduler, task: Task) -> str:
+    """Return in a few words what `task` does or waits for."""
+    if task is scheduler.current:
+        return "runs"
+    if not task.parked:
+        return "is ready to run"
+    lock = task.blocked_on
+    holder = f", held by {lock.owner.name}" if lock is not None and lock.owner is not None else ""
+    return f"waits for {task.why}{holder}"
+
+
+def our_places(frame: Optional[FrameType]) -> list[str]:
+    """Return where a thread is, innermost first, leaving out the simulation's own frames and the stdlib's."""
+    if frame is None:
+        return []
+    frames = reversed(traceback.extract_stack(frame))
+    ours = [each for each in frames if each.filename.startswith(_PACKAGE) and not each.filename.startswith(_HERE)]
+    return [f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}" for each in ours[:DEEPEST]]

@@ -1,0 +1,123 @@
+"""One simulated run: a seed, a profile, chaos and clients; what was found, and what was explored (Fig. 3, §8)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+from raft_threads.events import Observer
+from raft_threads.invariants import Invariants, InvariantViolation
+from raft_threads.linearizability import check
+from raft_threads.simulation.chaos import Chaos, profile_named
+from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.simulation.workload import Workload
+
+# Once nothing goes wrong any more, all must be well again within so many virtual seconds.
+RECOVERY = 20.0
+
+
+class NoProgress(Exception):
+    """Nothing goes wrong any more, a majority is up and connected, and still no command is committed (§5.4.3, §5.6)."""
+
+
+class NotLinearizable(Exception):
+    """What clients saw cannot be explained by any order of their operations (§8)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run."""
+
+    seed: int
+    servers: int = 3
+    seconds: float = 10.0
+    profile: str = "mixed"
+
+    def command(self) -> str:
+        """Return the command line that replays it."""
+        return (
+            f"python -m raft_threads simulate --seed {self.seed} --servers {self.servers} "
+            f"--seconds {self.seconds:g} --profile {self.profile}"
+        )
+
+
+@dataclass
+class Result:
+    """What became of a run. Plain data, to be handed from one process to another."""
+
+    plan: Plan
+    weather: str = ""
+    fingerprint: int = 0
+    steps: int = 0
+    operations: int = 0
+    virtual_seconds: float = 0.0
+    real_seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    # What is wrong: the property's name, and everything about it.
+    failure: Optional[str] = None
+    report: str = ""
+
+
+def run(plan: Plan, observers: Sequence[Observer] = (), prepare: Callable[[SimulatedCluster], None] = lambda c: None) -> Result:
+    """Run `plan` and check everything. `prepare` may do something to the cluster before it starts."""
+    began = time.perf_counter()
+    dice = random.Random(f"{plan.seed} profile")
+    profile = profile_named(plan.profile, dice)
+    names = [f"n{number}" for number in range(1, plan.servers + 1)]
+    cluster = SimulatedCluster(
+        names,
+        seed=plan.seed,
+        timing=profile.timing,
+        tendencies=profile.tendencies,
+        observers=[Invariants(names), *observers],
+        remember=False,
+    )
+    result = Result(plan, profile.describe())
+    chaos = Chaos(cluster, profile, dice)
+    prepare(cluster)
+    try:
+        with cluster:
+            workload = Workload(cluster, profile.clients, dice)
+            chaos.start()
+            cluster.run_for(plan.seconds)
+            chaos.stop()
+            recover(cluster)
+            workload.stopping = True
+            cluster.run_for(3.0)
+        verdict = check(workload.history.operations())
+        result.operations = len(workload.history.operations())
+        if not verdict.linearizable:
+            raise NotLinearizable(str(verdict))
+    except Exception as failure:
+        result.failure = failure.property if isinstance(failure, InvariantViolation) else type(failure).__name__
+        result.report = report(plan, cluster, failure)
+    result.fingerprint = cluster.scheduler.fingerprint
+    result.steps = cluster.scheduler.steps
+    result.counts = dict(cluster.stream.counts)
+    result.virtual_seconds = cluster.now
+    result.real_seconds = time.perf_counter() - began
+    return result
+
+
+def recover(cluster: SimulatedCluster) -> None:
+    """Raise NoProgress unless a new command is soon applied by all servers."""
+    try:
+        leader = cluster.wait_for_leader()
+        last_index = cluster.state(leader).log.last_index
+        cluster.run_until(
+            lambda: all(cluster.state(server).last_applied > last_index for server in cluster.servers),
+            "every server applies what clients ask for",
+            RECOVERY,
+        )
+    except TimeoutError as error:
+        raise NoProgress(cluster.scheduler.describe(str(error))) from error
+
+
+def report(plan: Plan, cluster: SimulatedCluster, failure: Exception) -> str:
+    """Return what there is to say of a failure: when, in which thread, and how to see it again."""
+    task = cluster.scheduler.failed_task
+    where = f" in {task.name}" if task is not None else ""
+    return f"{failure}\nseed {plan.seed}, {cluster.now:.6f} s{where}\nreplay: {plan.command()}"

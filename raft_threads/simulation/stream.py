@@ -1,0 +1,84 @@
+"""The events of all simulated servers: checked, counted, remembered, and answered to as they happen (Fig. 3)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar
+
+from raft_threads import events
+from raft_threads.events import Event, EventKinds, Observer
+from raft_threads.storage import StorageError
+
+if TYPE_CHECKING:
+    from raft_threads.simulation.cluster import SimulatedCluster
+
+E = TypeVar("E", bound=Event)
+
+
+class EventStream:
+    """The observer that all servers share."""
+
+    kinds: Optional[EventKinds] = None
+
+    def __init__(self, cluster: SimulatedCluster, observers: Sequence[Observer], remember: bool) -> None:
+        self._cluster = cluster
+        self._scheduler = cluster.scheduler
+        self._observers = list(observers)
+        self._remember = remember
+        self._events: list[Event] = []
+        self.counts: Counter[str] = Counter()
+        # What is to be done after the next event that matches; once.
+        self.reactions: list[tuple[Callable[[Event], bool], Callable[[Event], None]]] = []
+        self.wake_main_at_next_event = False
+        self._up: set[str] = set()
+
+    def observe(self, event: Event) -> None:
+        """Take note of `event`; called by a node under its lock."""
+        kind = type(event)
+        self.counts[kind.__name__] += 1
+        if self._remember:
+            self._events.append(event)
+        try:
+            for observer in self._observers:
+                observer.observe(event)
+        except Exception as error:
+            self._scheduler.fail(error)
+        if kind is events.Restarted:
+            self._up.add(event.server)
+        if isinstance(event, events.Stopped) and event.failure is not None:
+            self._stopped(event.server)
+        if self.wake_main_at_next_event:
+            self._scheduler.unpark(self._scheduler.main)
+        for matches, react in list(self.reactions):
+            if matches(event):
+                self.reactions.remove((matches, react))
+                react(event)
+
+    def events(self, kind: type[E], server: Optional[str] = None, since: int = 0) -> list[E]:
+        """Return the remembered events of `kind` (of one `server`) from position `since` on."""
+        found = [event for event in self._events[since:] if isinstance(event, kind)]
+        return [event for event in found if server is None or event.server == server]
+
+    def mark(self) -> int:
+        """Return the position after the newest event, for `since`."""
+        return len(self._events)
+
+    def is_up(self, server: str) -> bool:
+        """Return whether a running server has come as far as to tell so."""
+        return server in self._up
+
+    def crashed(self, server: str) -> None:
+        """Take note that a server has crashed, which it cannot tell itself."""
+        self.counts["Crashed"] += 1
+        self._up.discard(server)
+
+    def links_changed(self) -> None:
+        """Take note that links were cut or repaired."""
+        self.counts["LinksChanged"] += 1
+
+    def _stopped(self, server: str) -> None:
+        """A server that stops by itself is a failure of the run, unless its disk was made to fail."""
+        failure = self._cluster.running[server].node.failure
+        if not isinstance(failure, StorageError):
+            self._scheduler.fail(failure or AssertionError(f"{server} stopped without a reason"))
