@@ -96,6 +96,7 @@ class SimulatedCluster:
         self.clocks = {each: Clock(self.scheduler) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
         self.stream = EventStream(self, observers, remember)
+        self.network.tell = self.stream.tell_fate
         self._main_clock = Clock(self.scheduler)
         self._boots = 0
         self._quiet = run_quietly()

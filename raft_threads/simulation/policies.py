@@ -34,6 +34,14 @@ class Tendencies:
     # How often priorities change; None: no priorities, any thread that is ready may run.
     priority_changes: Any = None
 
+    def kind(self) -> str:
+        """Return which of the policies this is, in a word or two."""
+        if self.priority_changes is not None:
+            return "PCT"
+        kinds = [("preempting", self.preempt), ("stalling", self.stall), ("early clock", self.early_clock)]
+        present = [name for name, share in kinds if share]
+        return "everything" if len(present) == len(kinds) else " and ".join(present) or "calm"
+
     def describe(self) -> str:
         """Return in a few words what kind of schedule this is."""
         parts = [

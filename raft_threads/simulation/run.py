@@ -50,6 +50,7 @@ class Result:
 
     plan: Plan
     weather: str = ""
+    schedule: str = ""
     fingerprint: int = 0
     steps: int = 0
     operations: int = 0
@@ -61,7 +62,9 @@ class Result:
     report: str = ""
 
 
-def run(plan: Plan, observers: Sequence[Observer] = (), prepare: Callable[[SimulatedCluster], None] = lambda c: None) -> Result:
+def run(
+    plan: Plan, observers: Sequence[Observer] = (), prepare: Callable[[SimulatedCluster], None] = lambda cluster: None
+) -> Result:
     """Run `plan` and check everything. `prepare` may do something to the cluster before it starts."""
     began = time.perf_counter()
     dice = random.Random(f"{plan.seed} profile")
@@ -75,7 +78,7 @@ def run(plan: Plan, observers: Sequence[Observer] = (), prepare: Callable[[Simul
         observers=[Invariants(names), *observers],
         remember=False,
     )
-    result = Result(plan, profile.describe())
+    result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
     prepare(cluster)
     try:

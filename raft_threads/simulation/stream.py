@@ -73,6 +73,10 @@ class EventStream:
         self.counts["Crashed"] += 1
         self._up.discard(server)
 
+    def tell_fate(self, fate: str, sender: str, receiver: str, message: object) -> None:
+        """Take note of what the network did with a message."""
+        self.counts[f"Message{fate.capitalize()}"] += 1
+
     def links_changed(self) -> None:
         """Take note that links were cut or repaired."""
         self.counts["LinksChanged"] += 1

@@ -1,0 +1,224 @@
+"""Mistakes that Raft implementations really make, each planted by replacing one function: the simulator must find them."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import pytest
+
+from raft_threads import disk, election, monitor, node, peer_thread, replication
+from raft_threads.entry_format import MAX_COMMAND_BYTES
+from raft_threads.events import glimpse
+from raft_threads.proposals import Proposal, settle
+from raft_threads.state import Role, State
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def reply_of_an_old_term_is_believed(patch: pytest.MonkeyPatch) -> None:
+    """§5.3: a reply is handled without looking at term again."""
+    patch.setattr(replication, "answers_our_leadership", lambda state, request, reply: state.role is Role.LEADER)
+
+
+def vote_is_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """Fig. 2, persistent state: the term is saved, voted_for is not."""
+
+    def write_unsaved(self: Any) -> None:
+        storage = self._storage
+        save = storage.save_term_and_vote
+        storage.save_term_and_vote = lambda current_term, voted_for: save(current_term, None)
+        try:
+            original(self)
+        finally:
+            storage.save_term_and_vote = save
+
+    original = disk.Disk._write_unsaved
+    patch.setattr(disk.Disk, "_write_unsaved", write_unsaved)
+
+
+def vote_is_granted_twice_in_a_term(patch: pytest.MonkeyPatch) -> None:
+    """§5.2, first come, first served."""
+    patch.setattr(election, "has_not_voted_for_another", lambda state, candidate_id: True)
+
+
+def no_election_restriction(patch: pytest.MonkeyPatch) -> None:
+    """§5.4.1."""
+    patch.setattr(election, "is_at_least_as_up_to_date", lambda log, last_log_index, last_log_term: True)
+
+
+def commit_by_counting_in_an_older_term(patch: pytest.MonkeyPatch) -> None:
+    """§5.4.2, Fig. 8."""
+
+    def advance_commit_index(state: State) -> None:
+        state.commit_index = max(state.commit_index, replication.index_stored_on_majority(state))
+
+    patch.setattr(replication, "advance_commit_index", advance_commit_index)
+
+
+def every_append_entries_truncates(patch: pytest.MonkeyPatch) -> None:
+    """§5.3: also one that is late or comes twice."""
+
+    def delete(log: Any, entries: Any) -> None:
+        if entries:
+            log.delete_from(entries[0].index)
+
+    patch.setattr(replication, "delete_conflicting_entries", delete)
+
+
+def no_consistency_check(patch: pytest.MonkeyPatch) -> None:
+    """§5.3."""
+    patch.setattr(replication, "matches_previous_entry", lambda log, prev_log_index, prev_log_term: True)
+
+
+def commit_beyond_the_last_new_entry(patch: pytest.MonkeyPatch) -> None:
+    """Fig. 2, AppendEntries rule 5: min(leaderCommit, index of last *new* entry)."""
+
+    def follow(state: State, leader_commit: int, last_new: int) -> None:
+        state.commit_index = max(state.commit_index, min(leader_commit, state.log.last_index))
+
+    patch.setattr(replication, "follow_leader_commit", follow)
+
+
+def followers_answer_before_fsync(patch: pytest.MonkeyPatch) -> None:
+    """Fig. 2: persistent state is updated on stable storage before responding."""
+
+    def save(self: Any) -> None:
+        if self.state.role is Role.LEADER:
+            original(self)
+
+    original = monitor.Monitor.save
+    patch.setattr(monitor.Monitor, "save", save)
+
+
+def two_locks_in_opposite_orders(patch: pytest.MonkeyPatch) -> None:
+    """One thread takes the lock and then another one; a second thread the other way round."""
+
+    def other_lock(of: Any) -> Any:
+        if not hasattr(of, "other_lock"):
+            of.other_lock = of._monitor.runtime.threading.Lock()
+        return of.other_lock
+
+    def append_command(self: Any, command: bytes) -> Proposal:
+        with other_lock(self):
+            proposal: Any = original(self, command)
+            proposal.node = self
+            return proposal
+
+    def settle_with_both(proposal: Any, *details: Any) -> None:
+        with other_lock(proposal.node), proposal.node._lock:
+            settle(proposal, *details)
+
+    original = node.Node._append_command
+    patch.setattr(node.Node, "_append_command", append_command)
+    patch.setattr(node, "settle", settle_with_both)
+
+
+def state_is_read_without_the_lock(patch: pytest.MonkeyPatch) -> None:
+    """Whether this is the leader is looked up first, and the lock taken then."""
+
+    def propose(self: Any, command: bytes, timeout: float) -> bytes:
+        assert len(command) <= MAX_COMMAND_BYTES
+        if self._state.role is not Role.LEADER:
+            raise node.NotLeader(self._state.leader_id)
+        with self._lock:
+            before = glimpse(self._state)
+            proposal = Proposal(replication.append_command(self._state, command), self._monitor.runtime)
+            self._monitor.proposals.add(proposal)
+            self._monitor.react(before)
+        result = proposal.wait(timeout)
+        if result is None:
+            raise node.OutcomeUnknown("time is up")
+        return result
+
+    patch.setattr(node.Node, "propose", propose)
+
+
+def if_for_while_around_the_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None:
+    """A thread that wakes up must look again whether somebody else was quicker."""
+
+    def save(self: Any) -> None:
+        if self._state.is_saved():
+            return
+        needed = self._writes_begun + 1
+        while self._writes_done < needed:
+            if self._writing:
+                self.write_ended.wait()
+            if self._failure is not None:
+                raise self._failure
+            if self._writes_done < needed:
+                self._write()
+
+    patch.setattr(disk.Disk, "save", save)
+
+
+def if_for_while_around_the_wait_for_something_to_send(patch: pytest.MonkeyPatch) -> None:
+    """The same in a peer thread: what was due when it was woken may not be any more."""
+
+    def main(self: Any) -> None:
+        with_lock = self._monitor.lock
+        while True:
+            with with_lock:
+                if not (self._monitor.stopping or self._is_due()):
+                    self._link.wake.wait(self._seconds_until_due())
+                if self._monitor.stopping:
+                    return
+                request = self._next_request()
+            try:
+                reply = self._transport.call(self._peer, request, self._monitor.timing.rpc_timeout)
+            except peer_thread.PeerDidNotAnswer as error:
+                with with_lock:
+                    self._did_not_answer(request, error)
+            else:
+                with with_lock:
+                    self._answered(request, reply)
+
+    patch.setattr(peer_thread.PeerThread, "main", main)
+
+
+def commit_does_not_wake_the_applier(patch: pytest.MonkeyPatch) -> None:
+    """A lost notify: the thread that applies sleeps on."""
+
+    def react(self: Any, before: Any, conflict: Any = None) -> None:
+        notify = self.to_apply.notify
+        self.to_apply.notify = lambda: None
+        try:
+            original(self, before, conflict)
+        finally:
+            self.to_apply.notify = notify
+
+    original = monitor.Monitor.react
+    patch.setattr(monitor.Monitor, "react", react)
+
+
+def the_end_of_a_write_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Another lost notify: those who waited for the disk sleep on."""
+
+    def write(self: Any) -> None:
+        notify_all = self.write_ended.notify_all
+        self.write_ended.notify_all = lambda: None
+        try:
+            original(self)
+        finally:
+            self.write_ended.notify_all = notify_all
+
+    original = disk.Disk._write
+    patch.setattr(disk.Disk, "_write", write)
+
+
+BUGS: list[Plant] = [
+    reply_of_an_old_term_is_believed,
+    vote_is_not_persisted,
+    vote_is_granted_twice_in_a_term,
+    no_election_restriction,
+    commit_by_counting_in_an_older_term,
+    every_append_entries_truncates,
+    no_consistency_check,
+    commit_beyond_the_last_new_entry,
+    followers_answer_before_fsync,
+    two_locks_in_opposite_orders,
+    state_is_read_without_the_lock,
+    if_for_while_around_the_wait_for_the_disk,
+    if_for_while_around_the_wait_for_something_to_send,
+    commit_does_not_wake_the_applier,
+    the_end_of_a_write_wakes_nobody,
+]
