@@ -21,6 +21,7 @@ from raft_threads.node import Node
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
 from raft_threads.simulation.disk import SimulatedDisk
+from raft_threads.simulation.guard import guard
 from raft_threads.simulation.network import Exchange, Network, Port
 from raft_threads.simulation.policies import CALM, Policy, Tendencies
 from raft_threads.simulation.primitives import Clock, Condition, Lock, SimulatedThreading
@@ -60,6 +61,7 @@ class SimulatedServer:
         )
         clients = ClientService(self.node, {})
         name_what_threads_wait_for(self.node)
+        guard(self.node.state, self.node._monitor.lock, self.group, scheduler)
 
 
 def name_what_threads_wait_for(node: Node) -> None:
