@@ -1,0 +1,390 @@
+"""Fig. 3 as checks of a running cluster, after every event: its five properties, and what they rest on (§5.4.3).
+
+`server_invariants.py` looks at each server by itself; here they are compared. The cost of an event is that of the
+entries in it, however long the logs are: each check relies on what was checked before (induction, as in the paper).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple, Optional
+
+from raft_threads import events
+from raft_threads.events import Event, EventKinds
+from raft_threads.known_entries import Committed, KnownEntries, same_entry
+from raft_threads.log import LogEntry
+from raft_threads.messages import AppendEntries, AppendEntriesReply, Request, RequestVote, RequestVoteReply
+from raft_threads.server_invariants import (
+    COMMITMENT,
+    ELECTION_RESTRICTION,
+    ELECTION_SAFETY,
+    LEADER_APPEND_ONLY,
+    LEADER_COMPLETENESS,
+    LOG_MATCHING,
+    MESSAGES,
+    STATE_MACHINE_SAFETY,
+    InvariantViolation,
+    WatchedServer,
+    check_append_entries,
+    check_reply_is_of_the_term,
+    check_request_vote,
+    check_state,
+)
+from raft_threads.state import Role
+
+__all__ = ["Invariants", "InvariantViolation", "check_state"]
+
+
+class Election(NamedTuple):
+    """Who won a term, and the last entry that the winner's log had then."""
+
+    leader: str
+    last_log_index: int
+    last_log_term: int
+
+
+class Invariants:
+    """An observer that checks the properties for all servers of one cluster.
+
+    It must hear every event from the first start on, each before the next one happens: calls must be serialized by
+    the caller. In a simulation only one thread runs at a time; for real threads there is `InvariantWatch`.
+    """
+
+    kinds: Optional[EventKinds] = None
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        """Watch `servers`, which are all of the cluster."""
+        self._servers = {server: WatchedServer(server) for server in servers}
+        self._elections: dict[int, Election] = {}
+        self._newest_elected_term = 0
+        self._entries = KnownEntries()
+        # By term, how far each follower has acknowledged the log of the term's leader.
+        self._acknowledged: dict[int, dict[str, int]] = {}
+        self._committed = Committed()
+        # Who applied each entry first, with which result.
+        self._applied: list[tuple[str, LogEntry, bytes]] = []
+        self._checks: dict[type[Event], Callable[[WatchedServer, Any], None]] = {
+            events.Restarted: self._restarted,
+            events.VoteGranted: self._vote_granted,
+            events.VoteReceived: self._vote_received,
+            events.BecameCandidate: self._became_candidate,
+            events.BecameLeader: self._became_leader,
+            events.LeaderRecognized: self._leader_recognized,
+            events.EntriesAppended: self._entries_appended,
+            events.EntriesDeleted: self._entries_deleted,
+            events.CommitAdvanced: self._commit_advanced,
+            events.Applied: self._entry_applied,
+            events.MessageSent: self._message_sent,
+            events.MessageReceived: self._message_received,
+            events.ReplySent: self._reply_sent,
+        }
+
+    def observe(self, event: Event) -> None:
+        """Check that `event` may happen. Raises InvariantViolation; later events mean nothing then."""
+        server = self._servers[event.server]
+        if event.state != server.state and type(event) is not events.Restarted:
+            server.step_to(event.state)
+        check = self._checks.get(type(event))
+        if check is not None:
+            check(server, event)
+
+    # Restarts (Fig. 2, "Persistent state")
+
+    def _restarted(self, server: WatchedServer, event: events.Restarted) -> None:
+        """What a disk holds when its server is first started is taken for given; later it must have been known."""
+        server.check_promises_kept(event.state, event.entries)
+        first_start = not server.started
+        kept = server.restart(event.state, event.entries)
+        for entry in event.entries[kept:]:
+            self._append(server, entry, may_be_new=first_start)
+
+    # Elections (§5.2, §5.4.1)
+
+    def _became_candidate(self, server: WatchedServer, event: events.BecameCandidate) -> None:
+        server.voters = set()
+
+    def _vote_granted(self, server: WatchedServer, event: events.VoteGranted) -> None:
+        """The election restriction: voters deny their vote to a candidate whose log is less up-to-date (§5.4.1)."""
+        request = server.heard
+        assert isinstance(request, RequestVote), "a vote is granted to whoever was just heard"
+        if (request.last_log_term, request.last_log_index) < (server.last_term, len(server.log)):
+            raise InvariantViolation(
+                ELECTION_RESTRICTION,
+                f"{server.id}, whose last entry is {len(server.log)} of term {server.last_term}, votes for "
+                f"{event.candidate}, whose last entry is {request.last_log_index} of term {request.last_log_term}",
+                [server.id, event.candidate],
+                [len(server.log), request.last_log_index],
+            )
+
+    def _vote_received(self, server: WatchedServer, event: events.VoteReceived) -> None:
+        if not event.granted:
+            return
+        term = event.state.term
+        if self._servers[event.voter].promised_votes.get(term) != server.id:
+            raise InvariantViolation(
+                ELECTION_SAFETY,
+                f"{server.id} counts a vote of {event.voter} in term {term} that was not given",
+                [server.id, event.voter],
+            )
+        server.voters.add(event.voter)
+
+    def _became_leader(self, server: WatchedServer, event: events.BecameLeader) -> None:
+        """Election Safety, and Leader Completeness; the no-op of the new term is told of later."""
+        term = event.state.term
+        if term in self._elections:
+            other = self._elections[term].leader
+            raise InvariantViolation(
+                ELECTION_SAFETY, f"{other} and {server.id} were both elected in term {term}", [other, server.id]
+            )
+        server.promise_vote(term, server.id)
+        voters = {server.id, *server.voters}
+        if not self._is_majority(len(voters)):
+            raise InvariantViolation(
+                ELECTION_SAFETY,
+                f"{server.id} leads term {term} with the votes of {', '.join(sorted(voters))} only",
+                [server.id],
+            )
+        self._elections[term] = Election(server.id, len(server.log), server.last_term)
+        self._newest_elected_term = max(term, self._newest_elected_term)
+        self._check_leader_is_complete(term, self._committed.index_in_terms_up_to(term - 1))
+
+    def _check_leader_is_complete(self, term: int, index: int) -> None:
+        """Leader Completeness: check that the log of who won `term` had the committed entries up to `index` then.
+
+        It is enough to look at one of them: with that entry, all before it are the same (Log Matching). What the
+        winner's log had at an index follows from its last entry, as each entry has only one that it can follow.
+        """
+        if index == 0:
+            return
+        leader, last_index, last_term = self._elections[term]
+        wanted = self._committed.term_at(index)
+        if self._entries.term_in_log(index, last_index, last_term) != wanted:
+            raise InvariantViolation(
+                LEADER_COMPLETENESS,
+                f"{leader} leads term {term} without entry {index} of term {wanted}, committed in an earlier term",
+                [leader],
+                [index],
+            )
+
+    def _leader_recognized(self, server: WatchedServer, event: events.LeaderRecognized) -> None:
+        self._check_leads(event.leader, event.state.term, f"{server.id} follows {event.leader}", server.id)
+
+    def _check_leads(self, leader: str, term: int, what: str, *witnesses: str) -> None:
+        """Check that `leader` was elected in `term`; `what` is what somebody does who thinks so."""
+        election = self._elections.get(term)
+        if election is None or election.leader != leader:
+            elected = election.leader if election is not None else "nobody"
+            raise InvariantViolation(
+                ELECTION_SAFETY, f"{what} as leader of term {term}; elected was {elected}", [leader, *witnesses]
+            )
+
+    # Logs (§5.3)
+
+    def _entries_appended(self, server: WatchedServer, event: events.EntriesAppended) -> None:
+        leads = event.state.role is Role.LEADER
+        for entry in event.entries:
+            if leads and entry.term != event.state.term:
+                raise InvariantViolation(
+                    LOG_MATCHING,
+                    f"{server.id}, leader of term {event.state.term}, creates entry {entry.index} of term {entry.term}",
+                    [server.id],
+                    [entry.index],
+                )
+            self._append(server, entry, may_be_new=leads)
+        server.check_log_is_told()
+
+    def _append(self, server: WatchedServer, entry: LogEntry, may_be_new: bool) -> None:
+        """Log Matching, by induction: as often as an entry is appended somewhere, it follows one of the same term."""
+        previous_term = server.last_term
+        if entry.index != len(server.log) + 1 or not previous_term <= entry.term <= server.state.term:
+            overwritten = server.state.role is Role.LEADER and entry.index <= len(server.log)
+            raise InvariantViolation(
+                LEADER_APPEND_ONLY if overwritten else LOG_MATCHING,
+                f"{server.id}, in term {server.state.term}, puts entry {entry.index} of term {entry.term} "
+                f"after entry {len(server.log)} of term {previous_term}",
+                [server.id],
+                [entry.index, len(server.log)],
+            )
+        self._entries.check_append(server.id, entry, previous_term, may_be_new)
+        server.log.append(entry)
+
+    def _entries_deleted(self, server: WatchedServer, event: events.EntriesDeleted) -> None:
+        """Leader Append-Only; and no follower deletes what is committed."""
+        first, last, term = event.first_index, event.last_index, event.state.term
+        if event.state.role is Role.LEADER:
+            raise InvariantViolation(
+                LEADER_APPEND_ONLY,
+                f"{server.id} leads term {term} and deletes entries {first} to {last}",
+                [server.id],
+                [first, last],
+            )
+        if not 1 <= first <= last == len(server.log):
+            raise InvariantViolation(
+                LOG_MATCHING,
+                f"{server.id} deletes entries {first} to {last} of a log of {len(server.log)}",
+                [server.id],
+                [first, last],
+            )
+        # The leader whose word it deletes them on has all that was committed in terms up to its own. An entry that is
+        # committed later, by others, may well be deleted here: this server was not one of the majority.
+        committed = first <= self._committed.index_in_terms_up_to(term) and self._is_committed(server, first)
+        if committed or first <= server.commit_index:
+            raise InvariantViolation(
+                LEADER_COMPLETENESS,
+                f"{server.id} deletes the committed entry {first} for the leader of term {term}",
+                [server.id],
+                [first],
+            )
+        server.delete_from(first)
+
+    # Commitment (§5.3, §5.4.2)
+
+    def _commit_advanced(self, server: WatchedServer, event: events.CommitAdvanced) -> None:
+        server.check_log_is_told()
+        term, index = event.state.term, event.state.commit_index
+        if not event.previous == server.commit_index < index:
+            raise InvariantViolation(
+                COMMITMENT,
+                f"{server.id} advances commit_index from {event.previous} to {index}; it was {server.commit_index}",
+                [server.id],
+                [event.previous, index],
+            )
+        if event.state.role is Role.LEADER:
+            self._check_majority(server, term, index)
+            self._committed.note(term, index, server.log)
+            if term < self._newest_elected_term:
+                self._check_later_leaders(term, index)
+        self._check_is_committed(server, index)
+        server.commit_index = index
+
+    def _check_majority(self, leader: WatchedServer, term: int, index: int) -> None:
+        """Check that the entry is of the leader's own term, and that a majority has acknowledged it in this term.
+
+        Not whether a majority holds it now: a follower that acknowledged it may have gone on to a newer term, and its
+        entries beyond may be gone. Its acknowledgement counts all the same (§5.4.3).
+        """
+        if leader.term_at(index) != term:
+            raise InvariantViolation(
+                COMMITMENT,
+                f"{leader.id} leads term {term} and commits entry {index} of term {leader.term_at(index)} by counting",
+                [leader.id],
+                [index],
+            )
+        acknowledged = self._acknowledged.get(term, {})
+        others = [follower for follower, up_to in acknowledged.items() if up_to >= index]
+        if not self._is_majority(len(others) + 1):
+            raise InvariantViolation(
+                COMMITMENT,
+                f"{leader.id} commits entry {index} of term {term}, held only by {', '.join([leader.id, *others])}",
+                [leader.id, *others],
+                [index],
+            )
+        if not self._is_majority(len(others)):
+            leader.promise_entries(index, term)  # it has counted its own disk (Diss. §10.2.1)
+
+    def _check_later_leaders(self, term: int, index: int) -> None:
+        """Leader Completeness, when an old leader learns of a commitment after newer leaders were elected."""
+        for later in self._elections:
+            if later > term:
+                self._check_leader_is_complete(later, index)
+
+    def _is_committed(self, server: WatchedServer, index: int) -> bool:
+        """Return whether the entry of `server` at `index` is the one known to be committed there.
+
+        If so, all entries before it are the committed ones too (Log Matching).
+        """
+        return server.term_at(index) == self._committed.term_at(index)
+
+    def _check_is_committed(self, server: WatchedServer, index: int) -> None:
+        """A follower's commit_index is never ahead of all leaders', and all mean the same entries by it."""
+        if index > self._committed.last_index:
+            raise InvariantViolation(
+                COMMITMENT,
+                f"{server.id} takes entry {index} for committed, and no leader more than {self._committed.last_index}",
+                [server.id],
+                [index],
+            )
+        if not self._is_committed(server, index):
+            raise InvariantViolation(
+                STATE_MACHINE_SAFETY,
+                f"{server.id} takes its entry {index} of term {server.term_at(index)} for committed; "
+                f"that of term {self._committed.term_at(index)} is",
+                [server.id],
+                [index],
+            )
+
+    # Applying (§5.3, §5.4.3)
+
+    def _entry_applied(self, server: WatchedServer, event: events.Applied) -> None:
+        """State Machine Safety; and each server applies its own committed entries, one after the other."""
+        entry, index = event.entry, event.entry.index
+        server.check_log_is_told()
+        if index != server.last_applied + 1 or index != event.state.last_applied:
+            raise InvariantViolation(
+                STATE_MACHINE_SAFETY,
+                f"{server.id} applies entry {index} after entry {server.last_applied}",
+                [server.id],
+                [index, server.last_applied],
+            )
+        if index > server.commit_index or not same_entry(server.log[index - 1], entry):
+            raise InvariantViolation(
+                STATE_MACHINE_SAFETY,
+                f"{server.id} applies entry {index} of term {entry.term}, which is not a committed one of its log",
+                [server.id],
+                [index],
+            )
+        if index > len(self._applied):
+            self._applied.append((server.id, entry, event.result))
+        first, first_entry, first_result = self._applied[index - 1]
+        if not same_entry(first_entry, entry) or first_result != event.result:
+            what = "gives another result than on" if first_entry == entry else "is another one than on"
+            raise InvariantViolation(
+                STATE_MACHINE_SAFETY,
+                f"entry {index} that {server.id} applies {what} {first}",
+                [server.id, first],
+                [index],
+            )
+        server.last_applied = index
+
+    # Messages (Fig. 2)
+
+    def _message_sent(self, server: WatchedServer, event: events.MessageSent) -> None:
+        """A request is what its sender's state says; a candidate's is its vote for itself as well."""
+        server.check_log_is_told()
+        message = event.message
+        server.promised_term = message.term
+        if isinstance(message, RequestVote):
+            check_request_vote(server, message)
+            server.promise_vote(message.term, server.id)
+        else:
+            check_append_entries(server, message)
+            self._check_leads(server.id, message.term, f"{server.id} sends AppendEntries")
+
+    def _message_received(self, server: WatchedServer, event: events.MessageReceived) -> None:
+        server.heard = event.message
+
+    def _reply_sent(self, server: WatchedServer, event: events.ReplySent) -> None:
+        """A reply promises what it says: the term, a vote, entries that are on disk."""
+        server.check_log_is_told()
+        request, reply = event.message, event.reply
+        if reply.term != event.state.term:
+            raise InvariantViolation(
+                MESSAGES, f"{server.id} is in term {event.state.term} and answers as of term {reply.term}", [server.id]
+            )
+        server.promised_term = reply.term
+        if isinstance(reply, RequestVoteReply) and reply.vote_granted:
+            check_reply_is_of_the_term(server, request.term, reply.term)
+            server.promise_vote(reply.term, event.peer)
+        if isinstance(reply, AppendEntriesReply) and reply.success:
+            check_reply_is_of_the_term(server, request.term, reply.term)
+            self._acknowledge(server, request)
+
+    def _acknowledge(self, server: WatchedServer, request: Request) -> None:
+        assert isinstance(request, AppendEntries), "an AppendEntriesReply answers an AppendEntries"
+        index = request.prev_log_index + len(request.entries)
+        server.promise_entries(index, request.entries[-1].term if request.entries else request.prev_log_term)
+        acknowledged = self._acknowledged.setdefault(request.term, {})
+        acknowledged[server.id] = max(index, acknowledged.get(server.id, 0))
+
+    def _is_majority(self, count: int) -> bool:
+        return 2 * count > len(self._servers)
