@@ -234,8 +234,10 @@ class Node:
     def _answer(self, peer: str, request: Request, reply: Reply) -> Reply:
         """Return what leaves for `peer` now that our disk holds what it promises. Called with the lock held.
 
-        A refusal instead of `reply`, if the disk took so long that we are in a newer term.
+        A refusal instead of `reply`, if the disk took so long that we are in a newer term; which it must hold as well.
         """
+        while not self._state.term_and_vote_are_saved():
+            self._monitor.save()
         term = self._state.current_term
         if reply.term != term:
             refused = isinstance(reply, RequestVoteReply)

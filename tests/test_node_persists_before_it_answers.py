@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import pytest
-from doubles import Background, Bench, agree, silent, votes_only
+from doubles import Background, Bench, Gate, agree, silent, votes_only
 from drawing import append_entries, entries_of
 
 from raft_threads import events
@@ -133,6 +135,32 @@ def test_an_answer_becomes_a_refusal_when_the_term_has_moved_on_while_the_disk_w
         assert vote.result() == RequestVoteReply(2, False)
         assert newer.result() == AppendEntriesReply(2, True)
         assert bench.storage.writes == [(1, "n2"), (2, None)]
+
+
+def test_a_refusal_speaks_of_a_newer_term_only_when_that_is_on_disk() -> None:
+    """Fig. 2: current_term is persistent; or the server could be back in the older term after it spoke of the newer."""
+    with Bench() as bench:
+        newer_term = Gate()
+        newer_term.close()
+        write = bench.storage.save_term_and_vote
+
+        def save(current_term: int, voted_for: Optional[str]) -> None:
+            if current_term == 2:
+                newer_term.pass_through()
+            write(current_term, voted_for)
+
+        bench.storage.save_term_and_vote = save  # type: ignore[method-assign]
+        bench.storage.gate.close()
+        vote = Background(lambda: bench.transport.deliver("n2", RequestVote(1, "n2", 0, 0)))
+        bench.storage.gate.wait_until_held()
+        newer = Background(lambda: bench.transport.deliver("n3", append_entries(term=2, leader_id="n3")))
+        bench.recorder.wait_until(lambda: bench.node.status().term == 2, "the newer term is adopted")
+        bench.storage.gate.open()
+        newer_term.wait_until_held()
+        said = bench.recorder.events(events.ReplySent)
+        newer_term.open()
+        assert said == []
+        assert (vote.result(), newer.result()) == (RequestVoteReply(2, False), AppendEntriesReply(2, True))
 
 
 def test_entries_replaced_while_the_disk_was_busy_are_written_again() -> None:
