@@ -30,7 +30,7 @@ from raft_threads.server_invariants import (
     check_request_vote,
     check_state,
 )
-from raft_threads.state import Role
+from raft_threads.state import Role, State
 
 __all__ = ["Invariants", "InvariantViolation", "check_state"]
 
@@ -87,6 +87,21 @@ class Invariants:
         check = self._checks.get(type(event))
         if check is not None:
             check(server, event)
+
+    def check_state(self, state: State) -> None:
+        """Check what no event carries: the state of one server. Called with its lock held, or while all stand."""
+        check_state(state)
+        if state.role is Role.LEADER:
+            acknowledged = self._acknowledged.get(state.current_term, {})
+            for peer in state.peers:
+                if state.match_index[peer] > acknowledged.get(peer, 0):
+                    raise InvariantViolation(
+                        COMMITMENT,
+                        f"{state.id}, leader of term {state.current_term}, takes {peer} to store entry "
+                        f"{state.match_index[peer]}; in this term it has acknowledged {acknowledged.get(peer, 0)}",
+                        [state.id, peer],
+                        [state.match_index[peer]],
+                    )
 
     # Restarts (Fig. 2, "Persistent state")
 

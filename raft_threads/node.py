@@ -30,7 +30,7 @@ from raft_threads.events import (
 from raft_threads.log import COMMAND, Log, LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
 from raft_threads.monitor import Monitor
-from raft_threads.peer_thread import PeerThread
+from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE, PeerThread
 from raft_threads.proposals import NotLeader, OutcomeUnknown, Proposal, settle
 from raft_threads.runtime import Runtime
 from raft_threads.state import Role, SafetyViolation, State
@@ -70,6 +70,7 @@ class Node:
         timing: Timing = Timing(),
         runtime: Runtime = Runtime(),
         observers: Sequence[Observer] = (),
+        max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
     ) -> None:
         """Make server `server` of the cluster `servers` out of what `storage` holds. Raises StorageError."""
         if server not in servers:
@@ -77,6 +78,7 @@ class Node:
         self._transport = transport
         self._storage = storage
         self._state_machine = state_machine
+        self._max_entries_per_message = max_entries_per_message
         saved = storage.load()
         self._repairs = saved.notes
         self._state = State(
@@ -104,7 +106,8 @@ class Node:
         self._start_thread("disk", self._disk_main)
         self._start_thread("apply", self._apply_main)
         for peer in self._state.peers:
-            self._start_thread(f"peer-{peer}", PeerThread(self._monitor, self._transport, peer).main)
+            sender = PeerThread(self._monitor, self._transport, peer, self._max_entries_per_message)
+            self._start_thread(f"peer-{peer}", sender.main)
         self._transport.start(self._handle_request)
 
     def stop(self) -> None:

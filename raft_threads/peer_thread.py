@@ -31,11 +31,13 @@ MAX_BYTES_PER_MESSAGE = 1024 * 1024
 class PeerThread:
     """Sends to `peer` whatever is due. `main` takes the lock; the other methods are called with the lock held."""
 
-    def __init__(self, monitor: Monitor, transport: Transport, peer: str) -> None:
+    def __init__(self, monitor: Monitor, transport: Transport, peer: str, max_entries: int) -> None:
+        """Send to `peer` over `transport`, at most `max_entries` entries in one message."""
         self._monitor = monitor
         self._state = monitor.state
         self._transport = transport
         self._peer = peer
+        self._max_entries = max_entries
         self._link = monitor.links[peer]
 
     def main(self) -> None:
@@ -83,7 +85,7 @@ class PeerThread:
         request: Request
         if self._state.role is Role.LEADER:
             request = replication.append_entries_request(
-                self._state, self._peer, MAX_ENTRIES_PER_MESSAGE, MAX_BYTES_PER_MESSAGE
+                self._state, self._peer, self._max_entries, MAX_BYTES_PER_MESSAGE
             )
             self._link.heartbeat_at = self._monitor.now() + self._monitor.timing.heartbeat_interval
         else:

@@ -71,23 +71,40 @@ def no_consistency_check(patch: pytest.MonkeyPatch) -> None:
 
 
 def commit_beyond_the_last_new_entry(patch: pytest.MonkeyPatch) -> None:
-    """Fig. 2, AppendEntries rule 5: min(leaderCommit, index of last *new* entry)."""
+    """Fig. 2, AppendEntries rule 5, without its min: what the leader has committed may not be here yet.
+
+    With min(leaderCommit, last entry of our own log) instead no run differs: our leader's first entry after the point
+    of agreement conflicts with whatever a follower holds there, so nothing is left beyond the last new entry. The
+    rule's own test knows the difference.
+    """
 
     def follow(state: State, leader_commit: int, last_new: int) -> None:
-        state.commit_index = max(state.commit_index, min(leader_commit, state.log.last_index))
+        state.commit_index = max(state.commit_index, leader_commit)
 
     patch.setattr(replication, "follow_leader_commit", follow)
 
 
 def followers_answer_before_fsync(patch: pytest.MonkeyPatch) -> None:
-    """Fig. 2: persistent state is updated on stable storage before responding."""
+    """Fig. 2: persistent state is updated on stable storage before responding. Here a thread does it afterwards."""
 
     def save(self: Any) -> None:
-        if self.state.role is Role.LEADER:
+        if self.state.role is Role.FOLLOWER and self.state.term_and_vote_are_saved():
+            self.to_save.notify()
+        else:
             original(self)
+
+    def disk_main(self: Any) -> None:
+        with self._lock:
+            while True:
+                while self._state.is_saved() and not self._monitor.stopping:
+                    self._monitor.to_save.wait()
+                if self._monitor.stopping:
+                    return
+                original(self._monitor)
 
     original = monitor.Monitor.save
     patch.setattr(monitor.Monitor, "save", save)
+    patch.setattr(node.Node, "_disk_main", disk_main)
 
 
 def two_locks_in_opposite_orders(patch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,19 @@ from dataclasses import dataclass
 
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.disk import DiskMood, draw_mood
-from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
-from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
+from raft_threads.simulation.network import (
+    CLEAR,
+    HOSTILE_WEATHER,
+    Weather,
+    draw_weather,
+)
+from raft_threads.simulation.policies import (
+    CALM,
+    HOSTILE,
+    MILLISECOND,
+    Tendencies,
+    draw_tendencies,
+)
 from raft_threads.simulation.primitives import Clock
 from raft_threads.timing import Timing
 
@@ -29,7 +40,11 @@ class Profile:
     between_disk_faults: float
     # Parts per thousand by which a clock may be fast or slow.
     drift: int
+    # Few at a time, so that followers are often told of commits beyond what they were sent.
+    max_entries_per_message: int
     clients: int
+    # Mean virtual seconds between a client's operations.
+    pause: float
 
     def describe(self) -> str:
         """Return in one line how rough it is."""
@@ -49,13 +64,15 @@ HOSTILE_PROFILE = Profile(
     weather=HOSTILE_WEATHER,
     timing=Timing(0.100, 0.130, 0.030),
     disk=DiskMood(0, 5 * MILLISECOND),
-    between_crashes=0.2,
+    between_crashes=0.5,
     longest_downtime=0.1,
     between_partitions=1.0,
     longest_partition=0.5,
     between_disk_faults=5.0,
     drift=20,
-    clients=4,
+    max_entries_per_message=2,
+    clients=8,
+    pause=0.02,
 )
 
 
@@ -72,7 +89,9 @@ def draw_profile(dice: random.Random) -> Profile:
         longest_partition=dice.choice([0.2, 1.0, 3.0]),
         between_disk_faults=dice.choice([0.0, 10.0, 2.0]),
         drift=dice.choice([0, 20, 200]),
-        clients=dice.choice([1, 3, 5]),
+        max_entries_per_message=dice.choice([1, 2, 4096]),
+        clients=dice.choice([1, 3, 8]),
+        pause=dice.choice([0.01, 0.1]),
     )
 
 

@@ -11,20 +11,32 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
+from raft_threads.client_messages import (
+    Command,
+    CommandResult,
+    Outcome,
+    Refusal,
+    ServerStatus,
+)
 from raft_threads.client_service import ClientService
 from raft_threads.events import Event, Observer
 from raft_threads.kv import KeyValueStore
 from raft_threads.log import LogEntry
 from raft_threads.log_drawing import draw_logs
 from raft_threads.node import Node
+from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
 from raft_threads.simulation.disk import SimulatedDisk
 from raft_threads.simulation.guard import guard
 from raft_threads.simulation.network import Exchange, Network, Port
 from raft_threads.simulation.policies import CALM, Policy, Tendencies
-from raft_threads.simulation.primitives import Clock, Condition, Lock, SimulatedThreading
+from raft_threads.simulation.primitives import (
+    Clock,
+    Condition,
+    Lock,
+    SimulatedThreading,
+)
 from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
@@ -58,6 +70,7 @@ class SimulatedServer:
             timing=cluster.timing,
             runtime=Runtime(threading, cluster.clocks[server], cluster.dice(f"{server} boot {boot}")),
             observers=[cluster.stream],
+            max_entries_per_message=cluster.max_entries_per_message,
         )
         clients = ClientService(self.node, {})
         name_what_threads_wait_for(self.node)
@@ -86,8 +99,10 @@ class SimulatedCluster:
         tendencies: Tendencies = CALM,
         observers: Sequence[Observer] = (),
         remember: bool = True,
+        max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
     ) -> None:
         """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`."""
+        self.max_entries_per_message = max_entries_per_message
         self.servers = list(servers)
         self.seed = seed
         self.timing = timing
@@ -97,6 +112,8 @@ class SimulatedCluster:
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
         self.clocks = {each: Clock(self.scheduler) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
+        # What no thread waits for long, if nobody has forgotten to wake it.
+        self.never_long = {f"{server}'s write_ended" for server in servers}
         self.stream = EventStream(self, observers, remember)
         self.network.tell = self.stream.tell_fate
         self._main_clock = Clock(self.scheduler)

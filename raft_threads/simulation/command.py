@@ -7,7 +7,6 @@ import logging
 import time
 from typing import Any
 
-from raft_threads.invariants import Invariants
 from raft_threads.simulation.chaos import PROFILES
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.run import Plan, run
@@ -93,8 +92,7 @@ def benchmark() -> int:
         names = [f"n{number}" for number in range(1, servers + 1)]
         speeds = []
         for _ in range(BENCHMARK_ROUNDS):
-            observers = [Invariants(names)]
-            with SimulatedCluster(names, timing=Timing(), observers=observers, remember=False) as cluster:
+            with SimulatedCluster(names, timing=Timing(), remember=False) as cluster:
                 cluster.wait_for_leader()
                 began = time.perf_counter()
                 cluster.run_for(BENCHMARK_SECONDS)

@@ -40,7 +40,7 @@ class Weather:
 
 
 CLEAR = Weather()
-HOSTILE_WEATHER = Weather(MILLISECOND, 80 * MILLISECOND, tail=0.05, loss=0.02, duplication=0.05)
+HOSTILE_WEATHER = Weather(MILLISECOND, 30 * MILLISECOND, tail=0.1, loss=0.02, duplication=0.1)
 
 
 def draw_weather(dice: random.Random) -> Weather:

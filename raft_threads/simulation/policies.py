@@ -31,6 +31,9 @@ class Tendencies:
     stall: float = 0.0
     longest_stall_ns: int = 0
     early_clock: float = 0.0
+    # Which share of the threads is slow, and how often such a thread stalls before it takes a lock.
+    slow_threads: float = 0.0
+    slowness: float = 0.0
     # How often priorities change; None: no priorities, any thread that is ready may run.
     priority_changes: Any = None
 
@@ -38,7 +41,12 @@ class Tendencies:
         """Return which of the policies this is, in a word or two."""
         if self.priority_changes is not None:
             return "PCT"
-        kinds = [("preempting", self.preempt), ("stalling", self.stall), ("early clock", self.early_clock)]
+        kinds = [
+            ("preempting", self.preempt),
+            ("stalling", self.stall),
+            ("early clock", self.early_clock),
+            ("slow threads", self.slow_threads),
+        ]
         present = [name for name, share in kinds if share]
         return "everything" if len(present) == len(kinds) else " and ".join(present) or "calm"
 
@@ -48,18 +56,21 @@ class Tendencies:
             f"preempt {self.preempt:.3g}" if self.preempt else "",
             f"stall {self.stall:.3g} up to {self.longest_stall_ns // MILLISECOND} ms" if self.stall else "",
             f"early clock {self.early_clock:.3g}" if self.early_clock else "",
+            f"{self.slow_threads:.0%} slow threads" if self.slow_threads else "",
             f"PCT with {self.priority_changes} changes" if self.priority_changes is not None else "",
         ]
         return ", ".join(part for part in parts if part) or "calm"
 
 
 CALM = Tendencies()
-HOSTILE = Tendencies(preempt=0.1, stall=0.01, longest_stall_ns=200 * MILLISECOND, early_clock=0.1)
+HOSTILE = Tendencies(
+    preempt=0.1, stall=0.003, longest_stall_ns=400 * MILLISECOND, early_clock=0.1, slow_threads=0.3, slowness=0.2
+)
 
 
 def draw_tendencies(dice: random.Random) -> Tendencies:
     """Draw a kind of schedule."""
-    kind = dice.choice(["calm", "preempt", "stall", "pct", "early clock", "everything"])
+    kind = dice.choice(["calm", "preempt", "stall", "slow threads", "pct", "early clock", "everything"])
     if kind == "calm":
         return CALM
     if kind == "pct":
@@ -67,7 +78,8 @@ def draw_tendencies(dice: random.Random) -> Tendencies:
     preempt = dice.choice([0.02, 0.1, 0.3]) if kind in ("preempt", "everything") else 0.0
     stall = dice.choice([0.002, 0.01, 0.03]) if kind in ("stall", "everything") else 0.0
     early = dice.choice([0.02, 0.1]) if kind in ("early clock", "everything") else 0.0
-    return Tendencies(preempt, stall, dice.choice([20, 100, 200]) * MILLISECOND, early)
+    slow = dice.choice([0.1, 0.3]) if kind in ("slow threads", "everything") else 0.0
+    return Tendencies(preempt, stall, dice.choice([20, 100, 400]) * MILLISECOND, early, slow, dice.choice([0.05, 0.2]))
 
 
 class Policy:
@@ -112,6 +124,16 @@ class Policy:
     def draw_priority(self) -> float:
         """Return a new thread's priority: 0 for all without priorities."""
         return self._dice.random() if self._with_priorities else 0.0
+
+    def draw_slowness(self) -> bool:
+        """Return whether a new thread is a slow one."""
+        return self.tendencies.slow_threads > 0 and self._dice.random() < self.tendencies.slow_threads
+
+    def slow_thread_stall_ns(self) -> int:
+        """Return for how many nanoseconds a slow thread stalls before it takes a lock; mostly 0."""
+        if self._dice.random() >= self.tendencies.slowness:
+            return 0
+        return self._dice.randint(1, self.tendencies.longest_stall_ns)
 
     def choose(self, ready: Sequence[Any]) -> int:
         """Return the position in `ready` of the one that runs next."""

@@ -68,6 +68,8 @@ class Lock:
         scheduler = self._scheduler
         scheduler.point(ACQUIRE, self._number)
         me = scheduler.current
+        if me.slow:
+            scheduler.hesitate()
         if self.owner is None:
             self.owner = me
             return True
@@ -126,7 +128,8 @@ class Lock:
         while self.owner is not None:
             self._waiters.append(me)
             if not self._scheduler.park(self.name, max(0, deadline_ns - self._scheduler.now_ns)):
-                self._waiters.remove(me)
+                if me in self._waiters:
+                    self._waiters.remove(me)
                 return False
         self.owner = me
         return True

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from raft_threads.events import Observer
-from raft_threads.invariants import Invariants, InvariantViolation
+from raft_threads.invariants import InvariantViolation
 from raft_threads.linearizability import check
 from raft_threads.simulation.chaos import Chaos, profile_named
 from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.simulation.scheduler import SECOND
 from raft_threads.simulation.workload import Workload
 
 # Once nothing goes wrong any more, all must be well again within so many virtual seconds.
 RECOVERY = 20.0
+# For how long nobody asks for anything at the end, in virtual seconds.
+QUIET = 3.0
 
 
 class NoProgress(Exception):
@@ -75,21 +78,23 @@ def run(
         seed=plan.seed,
         timing=profile.timing,
         tendencies=profile.tendencies,
-        observers=[Invariants(names), *observers],
+        observers=observers,
         remember=False,
+        max_entries_per_message=profile.max_entries_per_message,
     )
     result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
     prepare(cluster)
     try:
         with cluster:
-            workload = Workload(cluster, profile.clients, dice)
+            workload = Workload(cluster, profile.clients, profile.pause, dice)
             chaos.start()
             cluster.run_for(plan.seconds)
             chaos.stop()
-            recover(cluster)
+            check_progress(cluster)
             workload.stopping = True
-            cluster.run_for(3.0)
+            cluster.run_for(QUIET)
+            check_nothing_is_left_undone(cluster)
         verdict = check(workload.history.operations())
         result.operations = len(workload.history.operations())
         if not verdict.linearizable:
@@ -105,7 +110,7 @@ def run(
     return result
 
 
-def recover(cluster: SimulatedCluster) -> None:
+def check_progress(cluster: SimulatedCluster) -> None:
     """Raise NoProgress unless a new command is soon applied by all servers."""
     try:
         leader = cluster.wait_for_leader()
@@ -117,6 +122,22 @@ def recover(cluster: SimulatedCluster) -> None:
         )
     except TimeoutError as error:
         raise NoProgress(cluster.scheduler.describe(str(error))) from error
+
+
+def check_nothing_is_left_undone(cluster: SimulatedCluster) -> None:
+    """Raise NoProgress if a thread waits for what does not come, now that no client has asked for anything for long.
+
+    Threads may wait for something to do. One that waits for a lock, or for the disk, has been forgotten.
+    """
+    for server in cluster.servers:
+        state = cluster.state(server)
+        if not (state.is_saved() and state.last_applied == state.commit_index == state.log.last_index):
+            raise NoProgress(cluster.scheduler.describe(f"{server} has not saved and applied all of its log"))
+    long_ago = cluster.scheduler.now_ns - SECOND
+    for task in cluster.scheduler.tasks:
+        forgotten = task.why in cluster.never_long or task.blocked_on is not None
+        if task.parked and task.parked_since_ns < long_ago and forgotten:
+            raise NoProgress(cluster.scheduler.describe(f"{task.name} waits for {task.why} and is not woken"))
 
 
 def report(plan: Plan, cluster: SimulatedCluster, failure: Exception) -> str:

@@ -57,7 +57,9 @@ class Task:
         self.doomed = False
         self.done = False
         self.parkings = 0
+        self.parked_since_ns = 0
         self.priority = 0.0
+        self.slow = False
         # For reports, and to find deadlocks: what it waits for, and the lock if it waits for one without a time limit.
         self.why = "has not run yet"
         self.blocked_on: Any = None
@@ -107,6 +109,7 @@ class Scheduler:
         """Start a thread that runs `run` when its turn comes, and dies with `group`."""
         task = Task(name, self.number(), run, group)
         task.priority = self.policy.draw_priority()
+        task.slow = self.policy.draw_slowness()
         task.why = "ready"
         self.tasks[task] = None
         if group is not None:
@@ -170,6 +173,7 @@ class Scheduler:
         me.parked = True
         me.woken = False
         me.parkings += 1
+        me.parked_since_ns = self.now_ns
         if timeout_ns is not None:
             heapq.heappush(self._timers, (self.now_ns + timeout_ns, self.number(), me, me.parkings))
         self._switch(me)
@@ -232,6 +236,12 @@ class Scheduler:
             self._ready.append(me)
             self._switch(me)
             me.why = "running"
+
+    def hesitate(self) -> None:
+        """Have a slow thread stall, as it may before it takes a lock: what it is to do then may be outdated."""
+        stall_ns = self.policy.slow_thread_stall_ns()
+        if stall_ns and not a_debugger_is_evaluating():
+            self.park("slow", stall_ns)
 
     # The baton
 

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from raft_threads import events
 from raft_threads.events import Event, EventKinds, Observer
+from raft_threads.invariants import Invariants
 from raft_threads.storage import StorageError
 
 if TYPE_CHECKING:
     from raft_threads.simulation.cluster import SimulatedCluster
 
+# When these are told, no rule is half done.
+_LAST_OF_A_STEP = frozenset(
+    {events.ReplyReceived, events.ReplySent, events.BecameLeader, events.CommitAdvanced, events.Applied}
+)
 E = TypeVar("E", bound=Event)
 
 
@@ -26,6 +31,7 @@ class EventStream:
         self._scheduler = cluster.scheduler
         self._observers = list(observers)
         self._remember = remember
+        self._invariants = Invariants(cluster.servers)
         self._events: list[Event] = []
         self.counts: Counter[str] = Counter()
         # What is to be done after the next event that matches; once.
@@ -42,6 +48,9 @@ class EventStream:
         try:
             for observer in self._observers:
                 observer.observe(event)
+            self._invariants.observe(event)
+            if kind in _LAST_OF_A_STEP:
+                self._invariants.check_state(self._cluster.state(event.server))
         except Exception as error:
             self._scheduler.fail(error)
         if kind is events.Restarted:

@@ -18,15 +18,17 @@ KEYS = ("x", "y", "z")
 # How long a client waits for one server, and how long it tries one operation (virtual seconds).
 ATTEMPT = 0.5
 PATIENCE = 2.0
-LONGEST_PAUSE = 0.1
+LONGEST_BACKOFF = 0.1
 
 
 class Workload:
     """Some clients, each a thread that asks one thing after the other."""
 
-    def __init__(self, cluster: SimulatedCluster, clients: int, dice: random.Random) -> None:
+    def __init__(self, cluster: SimulatedCluster, clients: int, pause: float, dice: random.Random) -> None:
+        """Start `clients`, who wait `pause` virtual seconds in the mean between two operations."""
         self.history = History()
         self.stopping = False
+        self.pause = pause
         self._cluster = cluster
         for number in range(1, clients + 1):
             client = SimulatedClient(self, cluster, f"client-{number}", random.Random(dice.random()))
@@ -50,7 +52,7 @@ class SimulatedClient:
     def run(self) -> None:
         """Ask until told to stop."""
         while not self._workload.stopping:
-            self._clock.sleep(self._dice.random() * LONGEST_PAUSE)
+            self._clock.sleep(self._dice.expovariate(1 / self._workload.pause))
             self._ask_something()
 
     def _ask_something(self) -> None:
@@ -101,7 +103,7 @@ class SimulatedClient:
             if not isinstance(answer, Refusal) or answer.outcome is Outcome.UNKNOWN:
                 return None
             self._leader = answer.leader_id
-            self._clock.sleep(self._dice.random() * LONGEST_PAUSE)
+            self._clock.sleep(self._dice.random() * LONGEST_BACKOFF)
         return None
 
     def _now(self) -> float:
