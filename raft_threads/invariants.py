@@ -1,6 +1,6 @@
 """Fig. 3 as checks of a running cluster, after every event: its five properties, and what they rest on (§5.4.3).
 
-`server_invariants.py` looks at each server by itself; here they are compared. The cost of an event is that of the
+`watched_server.py` looks at each server by itself; here they are compared. The cost of an event is that of the
 entries in it, however long the logs are: each check relies on what was checked before (induction, as in the paper).
 """
 
@@ -16,7 +16,6 @@ from raft_threads.log import LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Request, RequestVote, RequestVoteReply
 from raft_threads.server_invariants import (
     COMMITMENT,
-    ELECTION_RESTRICTION,
     ELECTION_SAFETY,
     LEADER_APPEND_ONLY,
     LEADER_COMPLETENESS,
@@ -24,13 +23,15 @@ from raft_threads.server_invariants import (
     MESSAGES,
     STATE_MACHINE_SAFETY,
     InvariantViolation,
+    check_state,
+)
+from raft_threads.state import Role, State
+from raft_threads.watched_server import (
     WatchedServer,
     check_append_entries,
     check_reply_is_of_the_term,
     check_request_vote,
-    check_state,
 )
-from raft_threads.state import Role, State
 
 __all__ = ["Invariants", "InvariantViolation", "check_state"]
 
@@ -88,20 +89,21 @@ class Invariants:
         if check is not None:
             check(server, event)
 
-    def check_state(self, state: State) -> None:
-        """Check what no event carries: the state of one server. Called with its lock held, or while all stand."""
-        check_state(state)
-        if state.role is Role.LEADER:
-            acknowledged = self._acknowledged.get(state.current_term, {})
-            for peer in state.peers:
-                if state.match_index[peer] > acknowledged.get(peer, 0):
-                    raise InvariantViolation(
-                        COMMITMENT,
-                        f"{state.id}, leader of term {state.current_term}, takes {peer} to store entry "
-                        f"{state.match_index[peer]}; in this term it has acknowledged {acknowledged.get(peer, 0)}",
-                        [state.id, peer],
-                        [state.match_index[peer]],
-                    )
+    def check_match_index(self, state: State) -> None:
+        """Check that a leader believes no follower to hold more than that acknowledged in this term (§5.3).
+
+        No event carries match_index; so this is for those who can look at a server's state, with its lock held.
+        """
+        acknowledged = self._acknowledged.get(state.current_term, {})
+        for peer, index in state.match_index.items():
+            if peer != state.id and index > acknowledged.get(peer, 0):
+                raise InvariantViolation(
+                    COMMITMENT,
+                    f"{state.id} has match_index {index} of {peer}, "
+                    f"which acknowledged {acknowledged.get(peer, 0)} in term {state.current_term}",
+                    [state.id, peer],
+                    [index],
+                )
 
     # Restarts (Fig. 2, "Persistent state")
 
@@ -119,17 +121,7 @@ class Invariants:
         server.voters = set()
 
     def _vote_granted(self, server: WatchedServer, event: events.VoteGranted) -> None:
-        """The election restriction: voters deny their vote to a candidate whose log is less up-to-date (§5.4.1)."""
-        request = server.heard
-        assert isinstance(request, RequestVote), "a vote is granted to whoever was just heard"
-        if (request.last_log_term, request.last_log_index) < (server.last_term, len(server.log)):
-            raise InvariantViolation(
-                ELECTION_RESTRICTION,
-                f"{server.id}, whose last entry is {len(server.log)} of term {server.last_term}, votes for "
-                f"{event.candidate}, whose last entry is {request.last_log_index} of term {request.last_log_term}",
-                [server.id, event.candidate],
-                [len(server.log), request.last_log_index],
-            )
+        server.check_election_restriction(event.candidate)
 
     def _vote_received(self, server: WatchedServer, event: events.VoteReceived) -> None:
         if not event.granted:
@@ -209,18 +201,8 @@ class Invariants:
         server.check_log_is_told()
 
     def _append(self, server: WatchedServer, entry: LogEntry, may_be_new: bool) -> None:
-        """Log Matching, by induction: as often as an entry is appended somewhere, it follows one of the same term."""
-        previous_term = server.last_term
-        if entry.index != len(server.log) + 1 or not previous_term <= entry.term <= server.state.term:
-            overwritten = server.state.role is Role.LEADER and entry.index <= len(server.log)
-            raise InvariantViolation(
-                LEADER_APPEND_ONLY if overwritten else LOG_MATCHING,
-                f"{server.id}, in term {server.state.term}, puts entry {entry.index} of term {entry.term} "
-                f"after entry {len(server.log)} of term {previous_term}",
-                [server.id],
-                [entry.index, len(server.log)],
-            )
-        self._entries.check_append(server.id, entry, previous_term, may_be_new)
+        server.check_is_next(entry)
+        self._entries.check_append(server.id, entry, server.last_term, may_be_new)
         server.log.append(entry)
 
     def _entries_deleted(self, server: WatchedServer, event: events.EntriesDeleted) -> None:
@@ -269,6 +251,8 @@ class Invariants:
             self._committed.note(term, index, server.log)
             if term < self._newest_elected_term:
                 self._check_later_leaders(term, index)
+        else:
+            server.check_was_told_of_commitment(index)
         self._check_is_committed(server, index)
         server.commit_index = index
 

@@ -19,6 +19,7 @@ from raft_threads.cut_network import CutNetwork
 from raft_threads.events import EventKinds, Observer
 from raft_threads.free_ports import choose_addresses
 from raft_threads.held_signals import signals_held
+from raft_threads.invariant_watch import InvariantWatch
 from raft_threads.log import LogEntry
 from raft_threads.node import Node
 from raft_threads.recorder import EventRecorder
@@ -73,7 +74,8 @@ class LocalCluster:
         self.network = CutNetwork()
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
-        self._observers = [self.recorder, *observers]
+        self._watch = InvariantWatch(self.servers)
+        self._observers = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
         # Servers look addresses up here whenever they connect, so a server may move while it is down.
@@ -268,6 +270,10 @@ class LocalCluster:
         for event in self.recorder.events(events.BecameLeader):
             leaders.setdefault(event.state.term, set()).add(event.server)
         return leaders
+
+    def check_figure_3(self) -> None:
+        """Raise InvariantViolation if a property of Fig. 3, or what it rests on, was broken since the start."""
+        self._watch.check()
 
     def check_single_leader(self) -> None:
         """Raise AssertionError unless each term has had one leader at most (Election Safety, Fig. 3)."""

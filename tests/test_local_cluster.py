@@ -14,9 +14,10 @@ from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 
 @pytest.fixture(name="cluster")
 def cluster_of_three() -> Iterator[LocalCluster]:
-    """Three servers; whatever a test did, no term had two leaders and the logs match at its end."""
+    """Three servers; whatever a test did, the properties of Fig. 3 held, and the logs match at its end."""
     with LocalCluster(first_port=0) as cluster:
         yield cluster
+        cluster.check_figure_3()
         cluster.check_single_leader()
         cluster.check_logs_match()
 

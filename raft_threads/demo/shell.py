@@ -187,3 +187,4 @@ def shell(show: Show) -> None:
     ClusterShell(show, cluster).cmdloop()
     show.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
     show.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
+    show.check("no event broke a property of Fig. 3", cluster.check_figure_3)

@@ -8,6 +8,7 @@ from typing import Callable
 
 from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
+from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log_drawing import draw_logs
 from raft_threads.timing import Timing
@@ -66,7 +67,7 @@ class Show:
         """Run one of the cluster's checks, and say whether it holds."""
         try:
             check()
-        except AssertionError as error:
+        except (AssertionError, InvariantViolation) as error:
             self.stage.check(f"{what} ({error})", False)
         else:
             self.stage.check(what, True)
@@ -82,3 +83,4 @@ class Show:
             "(State Machine Safety, Fig. 3)",
             cluster.check_same_commands_applied,
         )
+        self.check("no event broke a property of Fig. 3", cluster.check_figure_3)
