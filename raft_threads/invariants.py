@@ -325,13 +325,6 @@ class Invariants:
                 [server.id],
                 [index, server.last_applied],
             )
-        if index > server.commit_index or not same_entry(server.log[index - 1], entry):
-            raise InvariantViolation(
-                STATE_MACHINE_SAFETY,
-                f"{server.id} applies entry {index} of term {entry.term}, which is not a committed one of its log",
-                [server.id],
-                [index],
-            )
         if index > len(self._applied):
             self._applied.append((server.id, entry, event.result))
         first, first_entry, first_result = self._applied[index - 1]
@@ -341,6 +334,13 @@ class Invariants:
                 STATE_MACHINE_SAFETY,
                 f"entry {index} that {server.id} applies {what} {first}",
                 [server.id, first],
+                [index],
+            )
+        if index > server.commit_index or not same_entry(server.log[index - 1], entry):
+            raise InvariantViolation(
+                STATE_MACHINE_SAFETY,
+                f"{server.id} applies entry {index} of term {entry.term}, which is not a committed one of its log",
+                [server.id],
                 [index],
             )
         server.last_applied = index

@@ -9,6 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "raft_threads"
 RULES = ("state", "log", "entry_format", "messages", "election", "replication", "timing")
+CHECKS = ("invariants", "watched_server", "server_invariants", "known_entries")
 NODE = ("node", "monitor", "peer_thread", "proposals", "disk", "narrator", "events")
 WORLD = {"threading", "socket", "socketserver", "time", "random", "os", "queue", "subprocess", "select", "asyncio"}
 
@@ -37,6 +38,12 @@ def test_a_rule_module_imports_only_rule_modules(module: str) -> None:
     """An arrow only ever points down."""
     ours = {name for name in imports_of(module) if name.startswith("raft_threads")}
     assert ours <= {f"raft_threads.{rule}" for rule in RULES}
+
+
+@pytest.mark.parametrize("module", CHECKS)
+def test_the_checks_run_in_whatever_thread_tells_of_an_event(module: str) -> None:
+    """Fig. 3 is checked in a simulator too, where only the simulated threads run."""
+    assert not {name.split(".")[0] for name in imports_of(module)} & WORLD
 
 
 @pytest.mark.parametrize("module", NODE)
