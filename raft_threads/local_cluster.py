@@ -75,7 +75,7 @@ class LocalCluster:
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
         self._watch = InvariantWatch(self.servers)
-        self._observers = [self.recorder, self._watch, *observers]
+        self._observers: list[Observer] = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
         # Servers look addresses up here whenever they connect, so a server may move while it is down.

@@ -11,6 +11,7 @@ from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.events import glimpse
 from raft_threads.proposals import Proposal, settle
 from raft_threads.state import Role, State
+from raft_threads.transport import PeerDidNotAnswer
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -182,7 +183,7 @@ def if_for_while_around_the_wait_for_something_to_send(patch: pytest.MonkeyPatch
                 request = self._next_request()
             try:
                 reply = self._transport.call(self._peer, request, self._monitor.timing.rpc_timeout)
-            except peer_thread.PeerDidNotAnswer as error:
+            except PeerDidNotAnswer as error:
                 with with_lock:
                     self._did_not_answer(request, error)
             else:

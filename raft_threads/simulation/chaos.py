@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Callable
 
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.disk import DiskMood, draw_mood
@@ -128,7 +130,7 @@ class Chaos:
             ("disks", self._break_a_disk, profile.between_disk_faults),
         ):
             if mean:
-                self._cluster.scheduler.spawn(f"chaos/{what}", lambda act=act, mean=mean: self._repeat(act, mean))
+                self._cluster.scheduler.spawn(f"chaos/{what}", partial(self._repeat, act, mean))
 
     def stop(self) -> None:
         """Let nothing more go wrong: a calm schedule, clear weather, whole links, good disks, all servers up."""
@@ -142,8 +144,7 @@ class Chaos:
             if server not in cluster.running or cluster.running[server].node.failure is not None:
                 self._restart(server)
 
-    def _repeat(self, act: object, mean: float) -> None:
-        assert callable(act)
+    def _repeat(self, act: Callable[[], None], mean: float) -> None:
         while True:
             self._clock.sleep(self._dice.expovariate(1 / mean))
             if self._stopping:

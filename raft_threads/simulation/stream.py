@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 from raft_threads import events
 from raft_threads.events import Event, EventKinds, Observer
 from raft_threads.invariants import Invariants
+from raft_threads.server_invariants import check_state
 from raft_threads.storage import StorageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class EventStream:
                 observer.observe(event)
             self._invariants.observe(event)
             if kind in _LAST_OF_A_STEP:
-                self._invariants.check_state(self._cluster.state(event.server))
+                state = self._cluster.state(event.server)
+                check_state(state)
+                self._invariants.check_match_index(state)
         except Exception as error:
             self._scheduler.fail(error)
         if kind is events.Restarted:
