@@ -9,7 +9,7 @@ import pytest
 from raft_threads import disk, election, monitor, node, peer_thread, replication
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.events import glimpse
-from raft_threads.proposals import Proposal, settle
+from raft_threads.proposals import NotLeader, OutcomeUnknown, Proposal, settle
 from raft_threads.state import Role, State
 from raft_threads.transport import PeerDidNotAnswer
 
@@ -118,8 +118,8 @@ def two_locks_in_opposite_orders(patch: pytest.MonkeyPatch) -> None:
 
     def append_command(self: Any, command: bytes) -> Proposal:
         with other_lock(self):
-            proposal: Any = original(self, command)
-            proposal.node = self
+            proposal = original(self, command)
+            vars(proposal)["node"] = self
             return proposal
 
     def settle_with_both(proposal: Any, *details: Any) -> None:
@@ -137,7 +137,7 @@ def state_is_read_without_the_lock(patch: pytest.MonkeyPatch) -> None:
     def propose(self: Any, command: bytes, timeout: float) -> bytes:
         assert len(command) <= MAX_COMMAND_BYTES
         if self._state.role is not Role.LEADER:
-            raise node.NotLeader(self._state.leader_id)
+            raise NotLeader(self._state.leader_id)
         with self._lock:
             before = glimpse(self._state)
             proposal = Proposal(replication.append_command(self._state, command), self._monitor.runtime)
@@ -145,7 +145,7 @@ def state_is_read_without_the_lock(patch: pytest.MonkeyPatch) -> None:
             self._monitor.react(before)
         result = proposal.wait(timeout)
         if result is None:
-            raise node.OutcomeUnknown("time is up")
+            raise OutcomeUnknown("time is up")
         return result
 
     patch.setattr(node.Node, "propose", propose)
