@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from typing import Callable
 
 from raft_threads.messages import Reply, Request
+from raft_threads.surroundings import Link, LinksCut, LinksHealed, Surrounding, links_between
 from raft_threads.transport import HandleRequest, PeerDidNotAnswer, Transport
 
 
 class CutNetwork:
     """Which links are cut, for all servers of one process. A link has two directions, cut separately."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[Surrounding], None] = lambda record: None) -> None:
+        """Begin with all links whole. `note` is told of what is cut and healed, before anything is sent after that."""
+        self._note = note
         self._guard = threading.Lock()  # guards _cut
-        self._cut: set[tuple[str, str]] = set()
+        self._cut: set[Link] = set()
 
     def cut_one_way(self, sender: str, receiver: str) -> None:
         """Lose what `sender` sends to `receiver`: its requests, and its replies to the other's."""
-        with self._guard:
-            self._cut.add((sender, receiver))
+        self._cut_links([(sender, receiver)])
 
     def cut(self, one: str, other: str) -> None:
         """Lose everything between two servers."""
-        self.cut_one_way(one, other)
-        self.cut_one_way(other, one)
+        self._cut_links(links_between([[one], [other]]))
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut all links between servers of different groups; links within a group stay as they are."""
-        members = [set(group) for group in groups]
-        for position, group in enumerate(members):
-            for others in members[position + 1:]:
-                for one in group:
-                    for other in others:
-                        self.cut(one, other)
+        self._cut_links(links_between(groups))
 
     def heal(self) -> None:
         """Repair all links."""
         with self._guard:
+            if self._cut:
+                self._note(LinksHealed(time.monotonic(), tuple(sorted(self._cut))))
             self._cut.clear()
+
+    def _cut_links(self, links: Iterable[Link]) -> None:
+        with self._guard:
+            whole = tuple(link for link in links if link not in self._cut)
+            if whole:
+                self._note(LinksCut(time.monotonic(), whole))
+            self._cut.update(whole)
 
     def is_cut(self, sender: str, receiver: str) -> bool:
         """Return whether messages from `sender` to `receiver` are lost."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -26,6 +27,7 @@ from raft_threads.recorder import EventRecorder
 from raft_threads.rpc_server import CannotListen
 from raft_threads.runtime import Runtime
 from raft_threads.server import KeyValueServer
+from raft_threads.surroundings import Crashed, Surrounding
 from raft_threads.timing import Timing
 
 # All that does not come with every heartbeat, so that a long run needs little memory.
@@ -63,21 +65,23 @@ class LocalCluster:
         first_port: int = 3300,
         dice_of: Optional[Callable[[str], Any]] = None,
         say: Callable[[str], None] = lambda line: None,
+        note: Callable[[Surrounding], None] = lambda record: None,
     ) -> None:
         """Prepare a cluster of `servers`, at `first_port` and the following if they are free.
 
         `seed` decides the election timeouts of every server, unless `dice_of` gives a server's `random` itself.
-        `say` hears, in a line each time, that ports had to be replaced.
+        `say` hears, in a line each time, that ports had to be replaced; `note` of crashes and of links cut and healed.
         """
         self.servers = list(servers)
         self.recorder = EventRecorder(RECORDED)
-        self.network = CutNetwork()
+        self.network = CutNetwork(note)
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
         self._watch = InvariantWatch(self.servers)
         self._observers: list[Observer] = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
+        self._note = note
         # Servers look addresses up here whenever they connect, so a server may move while it is down.
         self.addresses = choose_addresses(self.servers, first_port, say)
         self._directory: Optional[Path] = None
@@ -119,6 +123,7 @@ class LocalCluster:
         """Stop one server. It saves nothing that was not saved before: only its files are left (§5.5)."""
         with signals_held():
             self.running.pop(server).stop()
+            self._note(Crashed(time.monotonic(), server))
 
     def restart(self, server: str) -> None:
         """Start a crashed server again, from its files (§5.5)."""
