@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any, Optional
 
 from raft_threads import __version__
 from raft_threads.addresses import Address, parse_cluster
 from raft_threads.client_commands import run_client_command
+from raft_threads.diagram_command import run_diagram_command
 from raft_threads.serve import serve
 from raft_threads.timing import Timing
 
@@ -26,8 +28,10 @@ def main(argv: Optional[list[str]] = None) -> int:
         return serve(arguments)
     if arguments.command == "cas":
         complete_cas_arguments(parser, arguments)
+    if arguments.command == "diagram":
+        complete_diagram_arguments(parser, arguments)
     try:
-        code = run_client_command(arguments)
+        code = run_diagram_command(arguments) if arguments.command == "diagram" else run_client_command(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -60,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     cas.add_argument("--absent", action="store_true", help="expect that there is no such key; give NEW alone")
     status = add_client_command(commands, "status", "show how every server is", {})
     status.add_argument("--json", action="store_true", help="print a list of JSON objects instead of a table")
+    add_diagram(commands)
     return parser
 
 
@@ -84,6 +89,24 @@ def add_serve(commands: Any) -> None:
     )
     parser.add_argument(
         "--log-level", choices=["debug", "info", "warning", "error"], default="info", help="default: info"
+    )
+
+
+def add_diagram(commands: Any) -> None:
+    """Add the parser of `diagram`."""
+    purpose = "draw the space-time diagram of a trace"
+    parser = commands.add_parser("diagram", help=purpose, description=purpose.capitalize() + ", as SVG or as text.")
+    parser.add_argument("trace", metavar="TRACE", type=Path, help="the trace, as run_demo.py --trace writes one")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="where to draw it (default: TRACE with the ending .svg)"
+    )
+    parser.add_argument("--text", action="store_true", help="write a table for the terminal instead of an SVG")
+    parser.add_argument(
+        "--from", dest="first", type=parse_moment, metavar="S", help="begin S seconds after the trace does"
+    )
+    parser.add_argument("--to", dest="last", type=parse_moment, metavar="S", help="end S seconds after it began")
+    parser.add_argument(
+        "--width", type=int, metavar="N", help="with --text: cut lines to N characters (default: the terminal's width)"
     )
 
 
@@ -135,6 +158,18 @@ def complete_cas_arguments(parser: argparse.ArgumentParser, arguments: argparse.
     arguments.new = arguments.values[-1]
 
 
+def complete_diagram_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Check what argparse cannot. Exits with 2 if the arguments contradict each other."""
+    if arguments.first is not None and arguments.last is not None and arguments.first > arguments.last:
+        parser.error("--from must not be later than --to")
+    if arguments.width is not None and not (arguments.text and arguments.width >= 20):
+        parser.error("--width goes with --text, and is 20 at least")
+    if arguments.output is None and not arguments.text:
+        arguments.output = arguments.trace.parent / f"{arguments.trace.stem}.svg"
+    if arguments.output is not None and arguments.output.resolve() == arguments.trace.resolve():
+        parser.error(f"{arguments.output} is the trace itself; name another file with -o")
+
+
 def parse_servers(text: str) -> dict[str, Address]:
     """`parse_cluster` for argparse, which shows the text of this kind of error only."""
     try:
@@ -157,6 +192,17 @@ def parse_range(text: str) -> Any:
     if not dash:
         raise argparse.ArgumentTypeError(f"{text!r} is not a range of milliseconds; write it like 150-300")
     return parse_milliseconds(shortest), parse_milliseconds(longest)
+
+
+def parse_moment(text: str) -> float:
+    """Return a number of seconds since the beginning of a run."""
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("a run begins at 0 seconds")
+    return seconds
 
 
 def parse_seconds(text: str) -> float:

@@ -165,8 +165,8 @@ class _Tracker:
         reply = self._begin(Journey(event.server, event.peer, event.message, event.reply, position))
         waiting = self._unanswered.get((event.peer, event.server, event.message, None))
         request = waiting.popleft() if waiting else None
-        if request in self._given_up:
-            self._lose(position, reply, f"{event.peer} does not wait for it any more")
+        if request is not None and request in self._given_up:
+            self._lose(position, reply, self._given_up[request][1])
         elif request is not None:
             self._answers[request] = reply
 

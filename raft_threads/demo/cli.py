@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
@@ -18,6 +19,7 @@ from raft_threads.demo.shell import shell
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
+from raft_threads.demo.tracing import Recording
 from raft_threads.held_signals import ALL_SIGNALS
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
@@ -99,10 +101,31 @@ def main(argv: Optional[list[str]] = None) -> int:
     servers = scenario.servers if arguments.servers is None else arguments.servers
     if not scenario.fewest_servers <= servers <= MOST_SERVERS:
         parser.error(f"{arguments.scenario} needs {scenario.fewest_servers} to {MOST_SERVERS} servers, not {servers}")
-    exit_code = perform(scenario, Show(Stage(arguments.pace), servers, arguments.seed, ExitStack()))
+    recording = open_recording(parser, arguments)
+    trace = None if recording is None else recording.trace
+    exit_code = perform(scenario, Show(Stage(arguments.pace), servers, arguments.seed, ExitStack(), trace))
+    if recording is not None:
+        for line in recording.finish():
+            print(line)
     if exit_code == INTERRUPTED:
         print("\nInterrupted; everything has been stopped and removed.", file=sys.stderr)
     return exit_code
+
+
+def open_recording(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Optional[Recording]:
+    """Return where the run is written down, None if nobody wants it. Exits with 2 if that is impossible."""
+    if arguments.trace is None and arguments.diagram is None:
+        return None
+    if arguments.scenario == "processes":
+        parser.error("processes cannot be traced: its servers are other processes")
+    if arguments.trace is not None and arguments.diagram is not None:
+        if arguments.trace.resolve() == arguments.diagram.resolve():
+            parser.error("--trace and --diagram need different files")
+    try:
+        metadata = {"scenario": arguments.scenario, "seed": arguments.seed, "pace": arguments.pace}
+        return Recording(arguments.trace, arguments.diagram, metadata)
+    except OSError as error:
+        parser.error(f"cannot write {error.filename}: {error.strerror}")
 
 
 def perform(scenario: Scenario, show: Show) -> int:
@@ -172,4 +195,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pace", choices=["human", "fast"], default="human", help="human: to be followed (default); fast: for tests"
     )
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write down all events (docs/trace-format.md)")
+    parser.add_argument("--diagram", type=Path, metavar="FILE", help="draw the run as a space-time diagram, an SVG")
     return parser

@@ -106,9 +106,10 @@ def election(show: Show) -> None:
     cluster = LocalCluster(
         names,
         timing=Timing(SHORTEST_TIMEOUT * second, longest * second, HEARTBEAT_INTERVAL * second),
-        observers=[lines, heartbeats],
+        observers=show.observers(lines, heartbeats),
         dice_of=whole_seconds_for(names, longest, show.seed),
         say=lines.say,
+        note=show.note,
     )
     for address in cluster.addresses.values():
         lines.say(f"Starting server at: {address}...")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
+from raft_threads.demo.tracing import SharedTrace
+from raft_threads.events import Observer
 from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log_drawing import draw_logs
+from raft_threads.surroundings import Surrounding
 from raft_threads.timing import Timing
 
 # Slow enough to follow: a candidate can be seen to wait. At pace `fast`, the paper's own 150-300 ms.
@@ -29,6 +32,8 @@ class Show:
     seed: int
     # What is to be done at the end, however the performance ends.
     cleanup: ExitStack
+    # What is written down of the run, if the command line asks for it.
+    trace: Optional[SharedTrace] = None
 
     @property
     def names(self) -> list[str]:
@@ -42,9 +47,13 @@ class Show:
 
     def start_cluster(self, timing: Timing, closely: bool = False) -> LocalCluster:
         """Return a running cluster whose events are narrated, `closely` or not (see Narration)."""
-        narration = Narration(self.stage, closely)
         cluster = LocalCluster(
-            self.names, timing=timing, seed=self.seed, observers=[narration], say=self.stage.aside
+            self.names,
+            timing=timing,
+            seed=self.seed,
+            observers=self.observers(Narration(self.stage, closely)),
+            say=self.stage.aside,
+            note=self.note,
         )
         self.start(cluster)
         return cluster
@@ -52,7 +61,18 @@ class Show:
     def start(self, cluster: LocalCluster) -> None:
         """Start a cluster; it is stopped and removed when the performance ends."""
         self.cleanup.callback(cluster.stop)
+        if self.trace is not None:
+            self.trace.begin(cluster.servers)
         cluster.start()
+
+    def observers(self, *ours: Observer) -> list[Observer]:
+        """Return a scenario's own observers, and the trace if there is one."""
+        return [*ours] if self.trace is None else [*ours, self.trace]
+
+    def note(self, record: Surrounding) -> None:
+        """Write down what is done to the servers, if there is a trace."""
+        if self.trace is not None:
+            self.trace.observe(record)
 
     def draw(self, cluster: LocalCluster) -> None:
         """Show all logs."""

@@ -1,0 +1,98 @@
+"""`raft-threads diagram`: draw the space-time diagram of a trace (docs/trace-format.md).
+
+Exit codes: 0 done, 1 the trace cannot be read or the drawing cannot be written. argparse itself exits with 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from raft_threads.diagrams.run import Run
+from raft_threads.diagrams.space_time import SpaceTime, Window, draw_up
+from raft_threads.diagrams.svg import draw_svg
+from raft_threads.diagrams.text import draw_text
+from raft_threads.trace import BadTrace, read_trace
+
+DONE, FAILED = 0, 1
+
+
+class NothingToDraw(Exception):
+    """The window holds no event. The text says in one line how long the run lasts."""
+
+
+def run_diagram_command(arguments: argparse.Namespace) -> int:
+    """Draw the trace that `arguments` name; return the exit code."""
+    try:
+        run = Run(read_trace(arguments.trace))
+        if arguments.text:
+            write_text(run, arguments)
+        else:
+            window = Window(arguments.first, arguments.last)
+            print(f"{arguments.output}: {write_svg(run, arguments.output, arguments.trace.name, window)}")
+        return DONE
+    except (BadTrace, NothingToDraw) as error:
+        return fail(str(error))
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def fail(text: str) -> int:
+    """Write one line to standard error, and return the exit code that goes with it."""
+    print(f"raft-threads diagram: {text}", file=sys.stderr)
+    return FAILED
+
+
+def write_svg(run: Run, output: Path, title: str, window: Window = Window()) -> str:
+    """Draw `window` of a run into the file `output`, and return what the drawing shows.
+
+    Raises NothingToDraw, and OSError when the file cannot be written.
+    """
+    picture = draw_up(run, window)
+    if not picture.rows:
+        raise NothingToDraw(how_long(run))
+    shows = summary(picture)
+    output.write_text(draw_svg(picture, title, ", ".join([*facts(run.header.metadata), shows])), encoding="utf-8")
+    return shows
+
+
+def write_text(run: Run, arguments: argparse.Namespace) -> None:
+    """Write the diagram as text, to a file or to standard output. Lines end where a terminal does, or at --width."""
+    window = Window(arguments.first, arguments.last)
+    if not any(map(window.holds, run.seconds)):
+        raise NothingToDraw(how_long(run))
+    width = arguments.width
+    if width is None and arguments.output is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    text = "".join(line + "\n" for line in draw_text(run, window, width))
+    if arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        arguments.output.write_text(text, encoding="utf-8")
+
+
+def how_long(run: Run) -> str:
+    """Return why there is nothing to draw."""
+    if not run.records:
+        return "the trace holds no event"
+    return f"the trace lasts {run.seconds[-1]:.3f} s, and nothing is to be seen between --from and --to"
+
+
+def facts(metadata: Mapping[str, Any]) -> list[str]:
+    """Return those values of a header that are short enough for a line under the title."""
+    return [f"{key} {value}" for key, value in metadata.items() if isinstance(value, (str, int, float))]
+
+
+def summary(picture: SpaceTime) -> str:
+    """Return what a picture shows, and how to see more if it could not take all of it."""
+    first, last = picture.rows[0].second, picture.rows[-1].second
+    if len(picture.rows) == picture.moments:
+        return f"{first:.3f} to {last:.3f} s"
+    return (
+        f"{first:.3f} to {last:.3f} s, the first {len(picture.rows)} of {picture.moments} moments; "
+        f"--from {last:.3f} shows what follows"
+    )
