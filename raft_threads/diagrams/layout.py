@@ -208,8 +208,10 @@ def _place_labels(layout: Layout) -> None:
     for server, stretches in picture.lanes.items():
         for stretch in stretches:
             if stretch.new_term:
-                place = PlacedText(layout.x_of(server), layout.rows[stretch.row], str(stretch.term), centred=True)
-                layout.terms.append((server, place))
+                term = str(stretch.term)
+                # One that is wider than the lane grows to the left: the label is on the right.
+                x = layout.x_of(server) - max(0.0, text_width(term) / 2 - LANE_WIDTH / 2)
+                layout.terms.append((server, PlacedText(x, layout.rows[stretch.row], term, centred=True)))
     for band in picture.bands:
         place = PlacedText(layout.lanes_right + 6, layout.rows[band.first], fitted(band.label, WIDEST_NETWORK - 10))
         layout.networks.append(place)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 from raft_threads import events, surroundings
 from raft_threads.diagrams.run import Run, server_of
 from raft_threads.diagrams.space_time import Window, cuts, text_of_cut
-from raft_threads.diagrams.words import entries_text, label_of, line_of_message, shortened
+from raft_threads.diagrams.words import entries_text, label_of, line_of_message, printable, shortened
 from raft_threads.events import Event
 from raft_threads.journeys import Journey
 from raft_threads.state import Role
@@ -33,7 +33,7 @@ _MESSAGES = (events.MessageSent, events.MessageReceived, events.ReplySent, event
 
 def draw_text(run: Run, window: Window = Window(), width: Optional[int] = None) -> list[str]:
     """Return the lines of a diagram of `window`, each cut to `width` characters if that is given."""
-    lines = list(_Table(run, window).lines())
+    lines = [printable(line) for line in _Table(run, window).lines()]
     return lines if width is None else [shortened(line, width) for line in lines]
 
 

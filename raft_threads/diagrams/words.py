@@ -80,9 +80,14 @@ def command_text(entry: LogEntry) -> str:
         command = json.loads(entry.command)
         operation, key, value = command["op"], command["key"], command.get("value")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return shortened(entry.command.decode("utf-8", "backslashreplace"), LONGEST_COMMAND)
+        return shortened(printable(entry.command.decode("utf-8", "backslashreplace")), LONGEST_COMMAND)
     forms = {"put": f"{key}={value}", "append": f"{key}+={value}", "cas": f"{key}:={value}?", "delete": f"del {key}"}
-    return shortened(forms.get(operation, f"{operation} {key}"), LONGEST_COMMAND)
+    return shortened(printable(forms.get(operation, f"{operation} {key}")), LONGEST_COMMAND)
+
+
+def printable(text: str) -> str:
+    """Return `text` in one line that a terminal can show: what it cannot is written as Python does, as `\\n`."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def shortened(text: str, length: int) -> str:
