@@ -1,0 +1,483 @@
+"""Traces: every record comes back as it was, the bytes are stable, damage is named, and messages find their ends (§5)."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import threading
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles import Background, Bench
+from test_rules_have_no_threads import imports_of
+from traces import ASK, DONE, HEARTBEAT, REFUSED, WRITE, YES, Script
+
+from raft_threads import events, surroundings
+from raft_threads.cut_network import CutNetwork
+from raft_threads.demo.tracing import SharedTrace
+from raft_threads.events import Event, Glimpse
+from raft_threads.journeys import Journey, find_journeys
+from raft_threads.local_cluster import LocalCluster
+from raft_threads.log import NO_OP, LogEntry
+from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.state import Role
+from raft_threads.surroundings import Record, Surrounding, links_between
+from raft_threads.trace import RECORD_KINDS, BadTrace, Header, TraceWriter, header_line, read_trace, record_line
+from raft_threads.trace_fields import form_of
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = Glimpse(3, Role.LEADER, "n1", None, 4, 3, 5, 2)
+ENTRIES = (
+    LogEntry(1, 1, NO_OP, b""),
+    LogEntry(2, 3, "command", b'{"op":"put","key":"x","value":"\xc3\xbc"}'),
+    LogEntry(3, 3, "command", b"\xff\x00\n"),
+    LogEntry(4, 3, "command", b'"{}\\\n\t\x7f'),
+)
+APPEND = AppendEntries(3, "n1", 4, 2, ENTRIES, 4)
+FATE = (7.25, "n1", "n2", 12)
+
+SAMPLES: list[Record] = [
+    events.Restarted("n1", 0.0, STATE, ENTRIES),
+    events.Stopped("n1", 1.5, STATE, 'the "disk" \\ is\nfull'),
+    events.ElectionTimerSet("n1", 1.5, STATE, 0.234567891),
+    events.ElectionTimedOut("n1", 1.5, STATE),
+    events.BecameCandidate("n1", 1.5, STATE),
+    events.VoteGranted("n1", 1.5, STATE, "n2"),
+    events.VoteDenied("n1", 1.5, STATE, "n2"),
+    events.VoteReceived("n1", 1.5, STATE, "n2", True),
+    events.BecameLeader("n1", 1.5, STATE),
+    events.SteppedDown("n1", 1.5, STATE, Role.CANDIDATE),
+    events.LeaderRecognized("n1", 1.5, STATE, "n2"),
+    events.EntriesAppended("n1", 1.5, STATE, ENTRIES),
+    events.EntriesDeleted("n1", 1.5, STATE, 3, 5),
+    events.CommitAdvanced("n1", 1.5, STATE, 3),
+    events.Applied("n1", 1.5, STATE, ENTRIES[1], b"\x80"),
+    events.MessageSent("n1", 1.5, STATE, "n2", APPEND),
+    events.MessageReceived("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2)),
+    events.ReplySent("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2), RequestVoteReply(3, False)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", APPEND, AppendEntriesReply(3, False, 2, 4)),
+    events.MessageDropped("n1", 1.5, STATE, "n2", APPEND, "\udcff is not Unicode"),
+    events.PeerUnreachable("n1", 1.5, STATE, "n2", "silence"),
+    events.PeerReachable("n1", 1.5, STATE, "n2"),
+    surroundings.Crashed(7.25, "n1"),
+    surroundings.LinksCut(7.25, (("n1", "n2"), ("n2", "n1"))),
+    surroundings.LinksHealed(7.25, ()),
+    surroundings.MessageLost(*FATE, APPEND, None, "the link is cut"),
+    surroundings.MessageDuplicated(*FATE, APPEND, AppendEntriesReply(3, True)),
+    surroundings.MessageDelivered(*FATE, RequestVote(3, "n2", 5, 2), RequestVoteReply(3, True)),
+    surroundings.Stalled(7.25, "n1", "n1/disk", 0.2),
+    surroundings.ClockChanged(7.25, "n1", -0.5, 1.001),
+    surroundings.DiskFault(7.25, "n1", "fsync failed"),
+]
+
+
+def written(*records: Record, **metadata: Any) -> str:
+    """Return the trace of `records`."""
+    file = io.StringIO()
+    writer = TraceWriter(file, ("n1", "n2"), metadata)
+    for record in records:
+        writer.observe(record)
+    return file.getvalue()
+
+
+# Round trips
+
+
+def test_there_is_a_sample_of_every_record() -> None:
+    """A new event needs one below, and a row in docs/trace-format.md."""
+    assert {type(sample).__name__ for sample in SAMPLES} == set(RECORD_KINDS)
+
+
+@pytest.mark.parametrize("record", SAMPLES, ids=lambda record: type(record).__name__)
+def test_every_record_comes_back_as_it_was(record: Record) -> None:
+    """docs/trace-format.md: without loss, on one line of ASCII."""
+    trace = written(record)
+    assert trace.isascii() and trace.count("\n") == 2
+    (back,) = read_trace(io.StringIO(trace)).records
+    assert type(back) is type(record)
+    assert back == record
+
+
+@pytest.mark.parametrize("record", SAMPLES, ids=lambda record: type(record).__name__)
+def test_every_field_of_a_record_is_written_under_its_own_name(record: Record) -> None:
+    """The state comes last; messages tell their type first, and are whole."""
+    line = json.loads(record_line(record))
+    names = [field.name for field in fields(record)]
+    assert list(line) == ["event", *sorted(names, key=lambda name: name == "state")]
+    if "message" in line:
+        message = record.message  # type: ignore[union-attr]
+        assert list(line["message"]) == ["type", *(field.name for field in fields(message))]
+
+
+def test_the_header_comes_back_with_servers_and_metadata() -> None:
+    """docs/trace-format.md: the metadata are the maker's own."""
+    trace = read_trace(io.StringIO(written(seed=7, profile={"loss": [0.5, None, "ü"]})))
+    assert trace.header == Header(("n1", "n2"), {"seed": 7, "profile": {"loss": [0.5, None, "ü"]}})
+    assert trace.records == []
+
+
+def test_whole_nanoseconds_come_back_exactly() -> None:
+    """docs/trace-format.md: up to a hundred days of a machine's monotonic clock."""
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    for _ in range(500):
+        nanoseconds = dice.randrange(10 ** dice.randrange(1, 17))
+        crash = surroundings.Crashed(nanoseconds / 1e9, "n1")
+        (back,) = read_trace([written(crash).splitlines()[0], record_line(crash)]).records
+        assert back == crash, f"seed {seed}"
+
+
+def test_what_a_real_node_tells_is_read_back_from_a_file(tmp_path: Path) -> None:
+    """A TraceWriter is an observer like any other."""
+    with open(tmp_path / "trace", "w", encoding="ascii", newline="\n") as file:
+        bench = Bench()
+        bench.recorder.kinds = None
+        writer = TraceWriter(file, ("n1", "n2", "n3"))
+        bench.recorder.observe = (lambda note: lambda event: (writer.observe(event), note(event)))(  # type: ignore
+            bench.recorder.observe
+        )
+        with bench:
+            bench.lead()
+    told = [replace(event, when=0.0) for event in bench.recorder.events(Event)]
+    read = [replace(record, when=0.0) for record in read_trace(tmp_path / "trace").records]
+    told = [replace(e, timeout=round(e.timeout, 9)) if isinstance(e, events.ElectionTimerSet) else e for e in told]
+    assert len(read) > 10
+    assert read == told
+
+
+# Bytes
+
+
+def test_the_bytes_of_a_trace_are_these() -> None:
+    """docs/trace-format.md: fixed order, no blanks, nine digits; the metadata sorted."""
+    state = (
+        '"state":{"term":3,"role":"leader","voted_for":"n1","leader_id":null,"commit_index":4,'
+        '"last_applied":3,"last_log_index":5,"last_log_term":2}'
+    )
+    message = (
+        '"message":{"type":"AppendEntries","term":3,"leader_id":"n1","prev_log_index":4,"prev_log_term":2,"entries":['
+        '{"index":1,"term":1,"kind":"noop","command":""},'
+        '{"index":3,"term":3,"kind":"command","command":{"base64":"/wAK"}}],"leader_commit":4}'
+    )
+    request = replace(APPEND, entries=(ENTRIES[0], ENTRIES[2]))
+    sent = events.MessageSent("n1", 12658.0803933149, STATE, "n2", request)
+    assert written(sent, surroundings.LinksCut(2.0, (("n1", "n2"),)), seed=1, pace="fast") == (
+        '{"raft_threads_trace":1,"servers":["n1","n2"],"metadata":{"pace":"fast","seed":1}}\n'
+        f'{{"event":"MessageSent","server":"n1","when":12658.080393315,"peer":"n2",{message},{state}}}\n'
+        '{"event":"LinksCut","when":2.000000000,"links":[["n1","n2"]]}\n'
+    )
+
+
+def test_a_type_of_field_without_a_form_is_refused_when_the_record_is_defined() -> None:
+    """Not in the midst of a run."""
+    with pytest.raises(TypeError, match="no form for fields of type"):
+        form_of(dict[str, int])
+
+
+# Damage
+
+HEADER = header_line(Header(("n1",)))
+CRASH = '{"event":"Crashed","when":1.0,"server":"n1"}\n'
+TIMER = record_line(SAMPLES[2])
+
+
+@pytest.mark.parametrize(
+    "lines, complaint",
+    [
+        ([], "it is empty"),
+        (["<svg>\n"], ":1: this is not a trace"),
+        (["\n"], ":1: this is not a trace"),
+        (['{"event":"Crashed"}\n'], ":1: this is not a trace"),
+        ([HEADER.replace(":1,", ":2,")], ":1: trace format 2 is not known here, only 1"),
+        ([HEADER.replace('["n1"]', "3")], ":1: servers: should be a list of names"),
+        ([HEADER.replace("{}", "[]")], ":1: metadata: should be an object"),
+        ([HEADER, CRASH, "{oops\n"], ":3: this is not JSON"),
+        ([HEADER, CRASH, "\n"], ":3: this is not JSON"),
+        ([HEADER, "[]\n"], ':2: should be an object with "event", and is []'),
+        ([HEADER, "[" * 100_000 + "\n"], ":2: this is not JSON"),
+        ([HEADER, CRASH.replace("Crashed", "Vanished")], ":2: there is no event 'Vanished'"),
+        ([HEADER, CRASH.replace("1.0", '"1"')], ':2: when: should be a number, and is "1"'),
+        ([HEADER, CRASH.replace("1.0", "NaN")], ":2: this is not JSON: NaN is no number"),
+        ([HEADER, CRASH.replace("1.0", "1e999")], ":2: when: should be a number, and is Infinity"),
+        ([HEADER, CRASH.replace("1.0", "true")], ":2: when: should be a number, and is true"),
+        ([HEADER, CRASH.replace('"n1"', "null")], ":2: server: should be text, and is null"),
+        ([HEADER, CRASH.replace(',"server":"n1"', "")], ":2: lacks the field 'server'"),
+        ([HEADER, CRASH.replace("{", '{"x":1,')], ":2: has a field 'x' that is not known"),
+        ([HEADER, TIMER.replace('"leader"', '"boss"')], ":2: state: role: should be one of follower, candidate, leader"),
+        ([HEADER, TIMER.replace('"term":3', '"term":3.0')], ":2: state: term: should be a whole number, and is 3.0"),
+        ([HEADER, record_line(SAMPLES[7]).replace("true", "1")], ":2: granted: should be true or false, and is 1"),
+        ([HEADER, record_line(SAMPLES[15]).replace("/wAK", "!")], ":2: message: entries: command: should be text or"),
+        ([HEADER, record_line(SAMPLES[15]).replace("AppendEntries", "Gossip")], ":2: message: there is no type 'Gossip'"),
+        ([HEADER, record_line(SAMPLES[23]).replace(',"n2"],', "],")], ":2: links: should be a list of 2"),
+        ([HEADER, record_line(SAMPLES[23])[:60]], "(the last line is cut short; without it the rest can be read)"),
+    ],
+)
+def test_damage_is_named_with_its_line_in_one_line(tmp_path: Path, lines: list[str], complaint: str) -> None:
+    """docs/trace-format.md: a reader refuses what it does not know."""
+    path = tmp_path / "run.trace"
+    path.write_text("".join(lines))
+    with pytest.raises(BadTrace) as failure:
+        read_trace(path)
+    assert complaint in str(failure.value)
+    assert str(failure.value).startswith(str(path)) and "\n" not in str(failure.value)
+
+
+def test_bytes_that_are_no_text_are_damage_too(tmp_path: Path) -> None:
+    """And a missing file is what it always is."""
+    (tmp_path / "run.trace").write_bytes(HEADER.encode() + b"\xff\xfe\n")
+    with pytest.raises(BadTrace, match="run.trace:2: this is not JSON"):
+        read_trace(tmp_path / "run.trace")
+    with pytest.raises(FileNotFoundError):
+        read_trace(tmp_path / "no.trace")
+
+
+# Who may use it
+
+
+@pytest.mark.parametrize("module", ["trace", "trace_fields", "journeys", "surroundings"])
+def test_a_trace_can_be_written_in_a_simulation(module: str) -> None:
+    """The modules know no threads, no clock and no dice of their own."""
+    assert not imports_of(module) & {"threading", "time", "random", "queue", "logging"}
+
+
+def test_threads_take_turns_and_no_line_is_torn() -> None:
+    """A real cluster's nodes tell of their steps at once."""
+    file = io.StringIO()
+    trace = SharedTrace(file, {})
+    trace.begin(("n1", "n2"))
+    gate = threading.Barrier(4)
+
+    def tell(server: str) -> None:
+        gate.wait()
+        for number in range(200):
+            trace.observe(surroundings.Crashed(float(number), server))
+
+    for teller in [Background(lambda name=f"n{number}": tell(name)) for number in range(4)]:  # type: ignore[misc]
+        teller.result()
+    records = read_trace(io.StringIO(file.getvalue())).records
+    for number in range(4):
+        mine = [record.when for record in records if record == surroundings.Crashed(record.when, f"n{number}")]
+        assert mine == list(range(200))
+
+
+def test_a_full_disk_ends_the_trace_and_not_the_server() -> None:
+    """The observer is called under a node's lock; nothing may come out of it."""
+
+    class FullDisk:
+        def write(self, text: str) -> None:
+            if "Crashed" in text:
+                raise OSError(28, "No space left on device")
+
+    trace = SharedTrace(FullDisk(), {})
+    trace.observe(surroundings.Crashed(0.0, "n1"))  # before the first server: nothing to write yet
+    trace.begin(("n1",))
+    trace.observe(surroundings.Crashed(0.0, "n1"))
+    trace.observe(surroundings.Crashed(0.0, "n1"))
+    assert trace.failure is not None and trace.failure.errno == 28
+
+
+# What the demo's cluster tells of its surroundings
+
+
+def test_a_cut_is_told_with_the_links_that_were_whole_before() -> None:
+    """And a repair with all that were cut; nothing is told twice."""
+    told: list[Surrounding] = []
+    network = CutNetwork(told.append)
+    network.heal()
+    network.cut("n1", "n2")
+    network.partition(["n1"], ["n2", "n3"])
+    network.partition(["n1"], ["n2", "n3"])
+    network.heal()
+    first, second = (("n1", "n2"), ("n2", "n1")), (("n1", "n3"), ("n3", "n1"))
+    assert [type(each).__name__ for each in told] == ["LinksCut", "LinksCut", "LinksHealed"]
+    assert [each.links for each in told] == [first, second, tuple(sorted(first + second))]  # type: ignore[attr-defined]
+
+
+def test_links_between_groups_go_both_ways() -> None:
+    """As `partition` cuts them."""
+    assert links_between([["a"], ["b", "c"]]) == (("a", "b"), ("a", "c"), ("b", "a"), ("c", "a"))
+    assert links_between([["a"], ["b"], ["c"]]) == (
+        ("a", "b"), ("a", "c"), ("b", "a"), ("b", "c"), ("c", "a"), ("c", "b")
+    )
+
+
+def test_a_crash_is_told_after_the_last_word_of_the_server() -> None:
+    """So that what follows in the trace is the next life's."""
+    file = io.StringIO()
+    trace = SharedTrace(file, {})
+    cluster = LocalCluster(["n1"], first_port=0, observers=[trace], note=trace.observe)
+    trace.begin(cluster.servers)
+    with cluster:
+        cluster.put("x", "1")
+        cluster.crash("n1")
+    records = read_trace(io.StringIO(file.getvalue())).records
+    assert [type(record) for record in records[-2:]] == [events.Stopped, surroundings.Crashed]
+
+
+# Journeys
+
+
+def ends(journeys: list[Journey]) -> list[tuple[Any, ...]]:
+    """Return where each journey begins and ends."""
+    return [(each.sent, each.received, each.lost) for each in journeys]
+
+
+def test_a_request_and_its_reply_are_two_journeys() -> None:
+    """MessageSent, MessageReceived, ReplySent, ReplyReceived."""
+    script = Script()
+    script.exchange("n1", "n2", WRITE, DONE)
+    request, reply = find_journeys(script.records)
+    assert ends([request, reply]) == [(0, 1, None), (2, 3, None)]
+    assert (request.sender, request.receiver, request.reply) == ("n1", "n2", None)
+    assert (reply.sender, reply.receiver, reply.reply) == ("n2", "n1", DONE)
+
+
+def test_a_request_that_is_given_up_and_never_received_is_lost_for_that_reason() -> None:
+    """§5.5."""
+    script = Script()
+    sent = script.send("n1", "n2", WRITE)
+    dropped = script.give_up("n1", "n2", WRITE, "the connection is cut")
+    (journey,) = find_journeys(script.records)
+    assert ends([journey]) == [(sent, None, dropped)]
+    assert journey.reason == "the connection is cut"
+
+
+def test_a_reply_that_nobody_waits_for_is_lost_before_and_after_it_is_sent() -> None:
+    """The request arrived; its sender gave up before the reply left, or while it was under way."""
+    before, after = Script(), Script()
+    for script, early in ((before, True), (after, False)):
+        script.send("n1", "n2", WRITE)
+        script.receive("n1", "n2", WRITE)
+        if early:
+            script.give_up("n1", "n2", WRITE)
+        script.answer("n1", "n2", WRITE, DONE)
+        if not early:
+            script.give_up("n1", "n2", WRITE)
+    assert ends(find_journeys(before.records)) == [(0, 1, None), (3, None, 3)]
+    assert ends(find_journeys(after.records)) == [(0, 1, None), (2, None, 3)]
+
+
+def test_of_two_equal_requests_the_awaited_one_is_taken_to_arrive_and_a_late_one_later() -> None:
+    """A simulated network may bring a heartbeat after the next one."""
+    script = Script()
+    script.send("n1", "n2", HEARTBEAT)
+    script.give_up("n1", "n2", HEARTBEAT)
+    script.send("n1", "n2", HEARTBEAT)
+    script.receive("n1", "n2", HEARTBEAT)
+    script.receive("n1", "n2", HEARTBEAT)
+    assert ends(find_journeys(script.records)) == [(0, 4, None), (2, 3, None)]
+
+
+def test_the_reply_to_a_repeated_request_is_told_from_the_lost_one_before() -> None:
+    """Equal heartbeats, equal replies: the first reply was lost, the second came."""
+    script = Script()
+    script.send("n1", "n2", HEARTBEAT)
+    script.receive("n1", "n2", HEARTBEAT)
+    script.give_up("n1", "n2", HEARTBEAT)
+    script.send("n1", "n2", HEARTBEAT)
+    script.answer("n1", "n2", HEARTBEAT, DONE)
+    script.receive("n1", "n2", HEARTBEAT)
+    script.answer("n1", "n2", HEARTBEAT, DONE)
+    script.hear("n1", "n2", HEARTBEAT, DONE)
+    replies = [each for each in find_journeys(script.records) if each.reply is not None]
+    assert ends(replies) == [(4, None, 4), (6, 7, None)]
+
+
+def test_a_message_that_comes_twice_came_from_one_place() -> None:
+    """And its second reply interests nobody."""
+    script = Script()
+    script.exchange("n1", "n2", ASK, YES)
+    script.receive("n1", "n2", ASK)
+    script.answer("n1", "n2", ASK, YES)
+    first, _, second, reply = find_journeys(script.records)
+    assert ends([first, second]) == [(0, 1, None), (0, 4, None)]
+    assert (first.again, second.again) == (False, True)
+    assert ends([reply]) == [(5, None, 5)]
+
+
+def test_a_message_that_the_network_loses_ends_where_it_says_so() -> None:
+    """MessageLost, of a request and of a reply."""
+    script = Script()
+    script.send("n1", "n2", WRITE)
+    script.receive("n1", "n2", WRITE)
+    script.answer("n1", "n2", WRITE, DONE)
+    fate = {"sender": "n2", "receiver": "n1", "message_id": 1, "message": WRITE, "reply": DONE, "reason": "noise"}
+    script.around(surroundings.MessageLost, **fate)
+    script.send("n1", "n3", ASK)
+    script.around(
+        surroundings.MessageLost, **{**fate, "sender": "n1", "receiver": "n3", "message": ASK, "reply": None}
+    )
+    script.around(surroundings.MessageLost, **fate)  # nothing of the kind is under way: no harm
+    journeys = find_journeys(script.records)
+    assert ends(journeys) == [(0, 1, None), (2, None, 3), (4, None, 5)]
+    assert [each.reason for each in journeys[1:]] == ["noise", "noise"]
+
+
+@pytest.mark.parametrize("victim", ["n1", "n2"])
+def test_what_is_under_way_from_or_to_a_server_that_crashes_is_lost(victim: str) -> None:
+    """Request and reply, whoever crashes; and the trace may end before anybody gives up."""
+    script = Script()
+    script.send("n1", "n2", WRITE)
+    script.send("n3", "n2" if victim == "n2" else "n1", ASK)
+    crash = script.around(surroundings.Crashed, server=victim)
+    journeys = find_journeys(script.records)
+    assert [each.lost for each in journeys] == [crash, crash]
+    assert {each.reason for each in journeys} == {f"{victim} went down"}
+
+
+def test_what_is_under_way_when_the_trace_ends_is_neither_received_nor_lost() -> None:
+    """A request, and a reply that is awaited."""
+    script = Script()
+    script.send("n1", "n3", ASK)
+    script.send("n1", "n2", WRITE)
+    script.receive("n1", "n2", WRITE)
+    script.answer("n1", "n2", WRITE, REFUSED)
+    assert ends(find_journeys(script.records)) == [(0, None, None), (1, 2, None), (3, None, None)]
+
+
+def test_a_message_from_before_the_trace_has_no_beginning() -> None:
+    """A trace may begin in the midst of a run."""
+    script = Script()
+    script.receive("n1", "n2", WRITE)
+    script.hear("n1", "n3", WRITE, DONE)
+    assert ends(find_journeys(script.records)) == [(None, 0, None), (None, 1, None)]
+
+
+# The page
+
+
+def test_the_page_lists_every_record_with_its_fields() -> None:
+    """docs/trace-format.md, in both of its tables."""
+    page = (ROOT / "docs" / "trace-format.md").read_text()
+    rows = {name: cells.split("|")[0] for name, cells in re.findall(r"^\| `([A-Z]\w+)` \|(.*)\|$", page, re.MULTILINE)}
+    common = {"server", "when", "state"}
+    for name, kind in RECORD_KINDS.items():
+        own = {field.name for field in fields(kind)} - (common if issubclass(kind, Event) else {"when"})
+        assert set(re.findall(r"`(\w+)`", rows.pop(name))) == own, name
+    assert not rows, "the page lists what does not exist"
+
+
+def test_the_page_names_every_field_of_the_state_and_every_action() -> None:
+    """Ongaro's specification has these; UpdateTerm and DropStaleResponse are steps of receiving."""
+    page = (ROOT / "docs" / "trace-format.md").read_text()
+    described = set(re.findall(r"`(\w+)`", page[page.index("| `state` |"):page.index("When a message is handled")]))
+    assert set(Glimpse._fields) <= described
+    actions = "Restart Timeout RequestVote BecomeLeader ClientRequest AdvanceCommitIndex AppendEntries UpdateTerm "
+    actions += "HandleRequestVoteRequest HandleRequestVoteResponse HandleAppendEntriesRequest "
+    actions += "HandleAppendEntriesResponse DropStaleResponse DuplicateMessage DropMessage"
+    for action in actions.split():
+        assert re.search(rf"\b{action}\b", page), action
+
+
+def test_the_pages_sample_lines_can_be_read() -> None:
+    """The header and the vote on the page."""
+    page = (ROOT / "docs" / "trace-format.md").read_text()
+    samples = re.findall(r'^(\{"(?:raft_threads_trace|event)".*\})$', page, re.MULTILINE)
+    trace = read_trace(samples)
+    assert trace.header.servers == ("n1", "n2", "n3")
+    assert [type(record) for record in trace.records] == [events.VoteGranted]
+    assert record_line(trace.records[0]).strip() == samples[1]
