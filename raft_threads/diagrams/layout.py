@@ -15,7 +15,6 @@ from raft_threads.diagrams.space_time import Arrow, Mark, SpaceTime
 from raft_threads.diagrams.words import shortened
 
 LANE_WIDTH = 14.0
-AXIS_WIDTH = 62.0
 WIDEST_NETWORK = 300.0
 FONT_SIZE = 10.0
 LABEL_HEIGHT = 12.0
@@ -76,6 +75,8 @@ class Layout:
 
     picture: SpaceTime
     pitch: float
+    axis_x: float
+    lanes_left: float
     width: float
     height: float = 0.0
     rows: list[float] = field(default_factory=list)
@@ -87,12 +88,12 @@ class Layout:
 
     def x_of(self, server: str) -> float:
         """Return the middle of a server's lane."""
-        return AXIS_WIDTH + LANE_WIDTH + self.picture.servers.index(server) * self.pitch
+        return self.lanes_left + LANE_WIDTH + self.picture.servers.index(server) * self.pitch
 
     @property
     def lanes_right(self) -> float:
         """Where the room of the last lane ends."""
-        return AXIS_WIDTH + len(self.picture.servers) * self.pitch
+        return self.lanes_left + len(self.picture.servers) * self.pitch
 
     def all_texts(self) -> list[PlacedText]:
         """Return all text in the picture but the title and the legend."""
@@ -119,8 +120,11 @@ def lay_out(picture: SpaceTime) -> Layout:
     """Return where everything in `picture` stands."""
     pitch = next(pitch for most, pitch in PITCHES if len(picture.servers) <= most)
     network_width = max((text_width(band.label) + 12 for band in picture.bands), default=0.0)
-    width = AXIS_WIDTH + len(picture.servers) * pitch + min(network_width, WIDEST_NETWORK)
-    layout = Layout(picture, pitch, width)
+    axis_x = max(44.0, text_width(_time_text(picture.rows[-1].second))) + 10 if picture.rows else 0.0
+    terms = [str(stretch.term) for stretches in picture.lanes.values() for stretch in stretches]
+    lanes_left = axis_x + 6 + max(0.0, max(map(text_width, terms), default=0.0) - LANE_WIDTH)
+    width = lanes_left + len(picture.servers) * pitch + min(network_width, WIDEST_NETWORK)
+    layout = Layout(picture, pitch, axis_x, lanes_left, width)
     _Rows(layout).place()
     _place_labels(layout)
     _place_ticks(layout)
@@ -217,11 +221,15 @@ def _place_labels(layout: Layout) -> None:
         layout.networks.append(place)
 
 
+def _time_text(second: float) -> str:
+    return f"{second:.3f}"
+
+
 def _place_ticks(layout: Layout) -> None:
     """Say on the axis what time it is, as often as there is room."""
     lowest = 0.0
     for y, row in zip(layout.rows, layout.picture.rows):
-        text = f"{row.second:.3f}"
+        text = _time_text(row.second)
         if y >= lowest and not (layout.ticks and layout.ticks[-1].text == text):
-            layout.ticks.append(PlacedText(AXIS_WIDTH - 10 - text_width(text), y, text))
+            layout.ticks.append(PlacedText(layout.axis_x - 6 - text_width(text), y, text))
             lowest = y + TICK_DISTANCE

@@ -7,7 +7,6 @@ from typing import Optional
 from xml.sax.saxutils import escape, quoteattr
 
 from raft_threads.diagrams.layout import (
-    AXIS_WIDTH,
     HEADING_HEIGHT,
     LABEL_HEIGHT,
     LANE_WIDTH,
@@ -111,7 +110,7 @@ def _band_colour(band: Band, server: str) -> str:
 
 
 def _axis(layout: Layout) -> Iterator[str]:
-    x = AXIS_WIDTH - 6
+    x = layout.axis_x
     yield f'<path class="axis" d="M{x:g},{HEADING_HEIGHT:g} V{layout.height:g}"/>'
     yield f'<text class="tick" x="{x:g}" y="{HEADING_HEIGHT / 2:g}" text-anchor="end">seconds</text>'
     for tick in layout.ticks:

@@ -60,7 +60,8 @@ class _Table:
         """Return the heading, and a line for each record, or for several of no effect that follow each other."""
         names = "  ".join(server.ljust(width) for server, width in self._widths.items())
         yield f"  seconds  {names}".rstrip()
-        quiet: list[tuple[int, str]] = []
+        quiet: list[tuple[Journey, str]] = []
+        place = ""
         for position, record in enumerate(self._run.records):
             self._note_what_runs(record)
             text = self._text(position, record) if self._window.holds(self._run.seconds[position]) else None
@@ -68,19 +69,13 @@ class _Table:
                 continue
             line = self._line(self._run.seconds[position], record, text)
             if position in self._journeys and self._run.is_quiet(self._journeys[position]):
-                quiet.append((position, line))
+                place = place if quiet else self._line(self._run.seconds[position], None, "")
+                quiet.append((self._journeys[position], line))
                 continue
-            yield from self._of_no_effect(quiet)
+            yield from _of_no_effect(quiet, place)
             quiet = []
             yield line
-        yield from self._of_no_effect(quiet)
-
-    def _of_no_effect(self, quiet: list[tuple[int, str]]) -> list[str]:
-        """Return the lines for messages that change nothing: one for all of them if they are many."""
-        if len(quiet) < MANY:
-            return [line for _, line in quiet]
-        messages = {self._journeys[position] for position, _ in quiet}
-        return [self._line(self._run.seconds[quiet[0][0]], None, f"... {len(messages)} messages of no effect")]
+        yield from _of_no_effect(quiet, place)
 
     def _note_what_runs(self, record: Any) -> None:
         server = server_of(record)
@@ -124,3 +119,9 @@ class _Table:
         again = "  AGAIN" if journey.again else ""
         return f"<-{journey.sender} {line_of_message(journey.reply or journey.message)}{again}"
 
+
+def _of_no_effect(quiet: list[tuple[Journey, str]], place: str) -> list[str]:
+    """Return the lines for messages that change nothing: one for all of them, after `place`, if they are many."""
+    if len(quiet) < MANY:
+        return [line for _, line in quiet]
+    return [f"{place}... {len({journey for journey, _ in quiet})} messages of no effect"]
