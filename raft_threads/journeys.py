@@ -71,6 +71,7 @@ class _Tracker:
         # Requests that were received and not answered yet, by key; and the answers to those that were.
         self._unanswered: dict[Any, deque[Journey]] = {}
         self._answers: dict[Journey, Journey] = {}
+        self._lost_replies: dict[Any, Journey] = {}
         self._went_down: dict[str, int] = {}
         self._steps: dict[type[Any], Callable[[int, Any], None]] = {
             MessageSent: self._request_sent,
@@ -98,18 +99,16 @@ class _Tracker:
         return self._journeys
 
     def _settle(self, journey: Journey) -> None:
-        """Decide on a message that nobody received: lost if nobody waits for it, or one of its servers went down."""
+        """Decide on a message that nobody received: it is lost if nobody waits for it, or its receiver went down."""
         if journey in self._given_up:
             journey.lost, journey.reason = self._given_up[journey]
             return
         if journey.reply is not None and not self._is_awaited(journey):
             journey.lost, journey.reason = journey.sent, f"{journey.receiver} does not wait for it any more"
             return
-        for server in (journey.receiver, journey.sender):
-            went_down = self._went_down.get(server, -1)
-            if journey.sent is not None and went_down > journey.sent:
-                journey.lost, journey.reason = went_down, f"{server} went down"
-                return
+        went_down = self._went_down.get(journey.receiver, -1)
+        if journey.sent is not None and went_down > journey.sent:
+            journey.lost, journey.reason = went_down, f"{journey.receiver} went down"
 
     def _is_awaited(self, reply: Journey) -> bool:
         request = self._awaited.get((reply.receiver, reply.sender))
@@ -130,6 +129,9 @@ class _Tracker:
         if candidates:
             newest_is_awaited = candidates[-1] is self._awaited_of(arriving)
             journey = candidates.pop() if newest_is_awaited else candidates.popleft()
+        elif key in self._lost_replies:
+            journey = self._lost_replies.pop(key)  # which was too early to say
+            journey.lost, journey.reason = None, ""
         else:
             known = self._arrived.get(key)
             arriving.sent, arriving.again = (known.sent, True) if known is not None else (None, False)
@@ -150,6 +152,8 @@ class _Tracker:
         """`journey` will not arrive."""
         self._under_way[_key(journey)].remove(journey)
         journey.lost, journey.reason = position, reason
+        if journey.reply is not None:
+            self._lost_replies[_key(journey)] = journey
 
     # What each record says
 

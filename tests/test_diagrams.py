@@ -18,6 +18,7 @@ from traces import ASK, DONE, HEARTBEAT, NO, REFUSED, WRITE, YES, Script
 
 from raft_threads import events, surroundings
 from raft_threads.__main__ import main
+from raft_threads.demo.cli import main as demo_main
 from raft_threads.diagram_command import summary
 from raft_threads.diagrams.layout import LANE_WIDTH, Layout, fitted, lay_out, text_width
 from raft_threads.diagrams.run import Run
@@ -178,6 +179,13 @@ def test_what_is_lost_as_it_was_lost_before_is_of_no_effect() -> None:
         script.send("n1", "n2", request)
         script.give_up("n1", "n2", request)
     assert [arrow.quiet for arrow in draw_up(script.run()).arrows] == [False, True, True, False, False]
+    script = Script()
+    script.send("n1", "n2", WRITE)
+    script.receive("n1", "n2", WRITE)
+    script.give_up("n1", "n2", WRITE)
+    script.send("n1", "n2", WRITE)
+    script.give_up("n1", "n2", WRITE)
+    assert [arrow.quiet for arrow in draw_up(script.run()).arrows] == [False, False]
 
 
 def test_a_partition_is_told_by_its_parts_and_other_cuts_link_by_link() -> None:
@@ -403,6 +411,17 @@ def test_no_two_texts_overlap_and_none_reaches_into_the_next_lane(servers: int, 
         assert label.box.right < layout.x_of(mark.server) + layout.pitch - LANE_WIDTH / 2
     assert max(text.box.right for text in texts) <= layout.width
     assert max(text.box.bottom for text in texts) <= layout.height
+
+
+def test_terms_that_change_quickly_and_wide_ones_find_room_too() -> None:
+    """On their lane, and beside the axis."""
+    script = Script("n1", "n2")
+    for term in range(12_345_678, 12_345_690):
+        script.receive("n2", "n1", HEARTBEAT, term=term)
+    layout = lay_out(draw_up(script.run()))
+    assert len(layout.terms) == 12
+    for text, other in combinations_nearby(sorted(layout.all_texts(), key=lambda text: text.box.top)):
+        assert not text.box.overlaps(other.box), f"{text} and {other}"
 
 
 def combinations_nearby(ordered: list[Any]) -> list[tuple[Any, Any]]:
@@ -693,7 +712,7 @@ def test_the_demo_writes_down_and_draws_a_run_of_real_servers(tmp_path: Path) ->
     assert around == ["LinksCut", "LinksHealed", "Crashed"]
     run = Run(read_trace(trace))
     assert any(journey.received is not None for journey in run.journeys)
-    assert all(journey.sent is not None for journey in run.journeys)
+    assert [journey for journey in run.journeys if journey.sent is None] == []
     arrows = groups(ElementTree.parse(drawing).getroot(), "message")
     assert len(arrows) == len(run.journeys)
 
@@ -703,18 +722,25 @@ def test_the_demo_writes_down_and_draws_a_run_of_real_servers(tmp_path: Path) ->
     [
         (("processes", "--trace", "run.trace"), "processes cannot be traced: its servers are other processes"),
         (("--trace", "no/such/file"), "cannot write no/such/file: No such file or directory"),
-        (("--diagram", "."), "cannot write .: Is a directory"),
+        (("--trace", "run.trace", "--diagram", "."), "cannot write .: Is a directory"),
         (("--trace", "run", "--diagram", "./run"), "--trace and --diagram need different files"),
     ],
 )
 def test_the_demo_refuses_files_that_it_cannot_write_before_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], complaint: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    complaint: str,
 ) -> None:
-    """docs/demo.md: exit code 2."""
+    """docs/demo.md: exit code 2, and files that exist stay as they are."""
     monkeypatch.chdir(tmp_path)
-    refused = demo(*arguments, "--pace", "fast")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.splitlines()[-1] == f"run_demo.py: error: {complaint}"
+    (tmp_path / "run.trace").write_text("of yesterday")
+    with pytest.raises(SystemExit, match="2"):
+        demo_main([*arguments, "--pace", "fast"])
+    output, errors = capsys.readouterr()
+    assert (output, errors.splitlines()[-1]) == ("", f"run_demo.py: error: {complaint}")
+    assert (tmp_path / "run.trace").read_text() == "of yesterday"
 
 
 @pytest.mark.parametrize("module", ["run", "space_time", "layout", "words", "style", "svg", "text"])

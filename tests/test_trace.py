@@ -357,8 +357,10 @@ def test_a_reply_that_nobody_waits_for_is_lost_before_and_after_it_is_sent() -> 
         script.answer("n1", "n2", WRITE, DONE)
         if not early:
             script.give_up("n1", "n2", WRITE)
-    assert ends(find_journeys(before.records)) == [(0, 1, None), (3, None, 3)]
-    assert ends(find_journeys(after.records)) == [(0, 1, None), (2, None, 3)]
+    for script, reply in ((before, (3, None, 3)), (after, (2, None, 3))):
+        journeys = find_journeys(script.records)
+        assert ends(journeys) == [(0, 1, None), reply]
+        assert journeys[1].reason == "silence"
 
 
 def test_of_two_equal_requests_the_awaited_one_is_taken_to_arrive_and_a_late_one_later() -> None:
@@ -427,6 +429,17 @@ def test_what_is_under_way_from_or_to_a_server_that_crashes_is_lost(victim: str)
     journeys = find_journeys(script.records)
     assert [each.lost for each in journeys] == [crash, crash]
     assert {each.reason for each in journeys} == {f"{victim} went down"}
+
+
+def test_a_reply_that_comes_after_its_asker_stopped_was_not_lost() -> None:
+    """A thread of a real node that ends may still tell of the reply it was waiting for."""
+    script = Script()
+    script.send("n1", "n2", WRITE)
+    script.receive("n1", "n2", WRITE)
+    script.answer("n1", "n2", WRITE, DONE)
+    script.event(events.Stopped, "n1", failure=None)
+    script.hear("n1", "n2", WRITE, DONE)
+    assert ends(find_journeys(script.records)) == [(0, 1, None), (2, 4, None)]
 
 
 def test_what_is_under_way_when_the_trace_ends_is_neither_received_nor_lost() -> None:

@@ -53,14 +53,15 @@ class Recording:
     """The files that the command line asks for: a trace of the run, a diagram of it, or both."""
 
     def __init__(self, trace_path: Optional[Path], diagram_path: Optional[Path], metadata: Mapping[str, Any]) -> None:
-        """Open the files, before anything is played. Raises OSError when that is impossible."""
+        """Open the files, before anything is played. Raises OSError, with all files as they were, when it cannot."""
+        for path in (trace_path, diagram_path):
+            if path is not None:
+                open(path, "a").close()
         self._diagram_path = diagram_path
         self._title = str(metadata["scenario"])
         self._file: io.TextIOBase = io.StringIO()
         if trace_path is not None:
             self._file = open(trace_path, "w+", encoding="ascii", newline="\n")
-        if diagram_path is not None:
-            diagram_path.write_text("", encoding="utf-8")
         self.trace = SharedTrace(self._file, metadata)
 
     def finish(self) -> list[str]:

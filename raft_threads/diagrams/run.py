@@ -72,18 +72,16 @@ def _seconds_since_the_start(records: list[Record]) -> list[float]:
 def _receipts_that_change_nothing(records: list[Record]) -> set[int]:
     """Return the positions where a message was handled and the state of its receiver stayed as it was.
 
-    What the state machine applies meanwhile is another thread's doing, and does not count. An election timer is set
-    in the midst of a step, so that its record shows the change before the message's does.
+    An election timer is set in the midst of a step, so that its record shows the change before the message's does.
     """
     idle: set[int] = set()
     states: dict[str, Glimpse] = {}
     for position, record in enumerate(records):
         if not isinstance(record, Event) or isinstance(record, ElectionTimerSet):
             continue
-        state = record.state._replace(last_applied=0)
-        if isinstance(record, (MessageReceived, ReplyReceived)) and states.get(record.server) == state:
+        if isinstance(record, (MessageReceived, ReplyReceived)) and states.get(record.server) == record.state:
             idle.add(position)
-        states[record.server] = state
+        states[record.server] = record.state
     return idle
 
 
