@@ -23,6 +23,7 @@ from raft_threads.held_signals import signals_held
 from raft_threads.invariant_watch import InvariantWatch
 from raft_threads.log import LogEntry
 from raft_threads.node import Node
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.recorder import EventRecorder
 from raft_threads.rpc_server import CannotListen
 from raft_threads.runtime import Runtime
@@ -50,6 +51,7 @@ RECORDED: EventKinds = frozenset(
     }
 )
 PATIENCE = 20.0
+ATTEMPTS = 20
 
 
 class LocalCluster:
@@ -229,8 +231,18 @@ class LocalCluster:
         return kv.decode_result(self.node(server).propose(command, timeout))
 
     def put(self, key: str, value: str, via: Optional[str] = None) -> None:
-        """Set a key."""
-        self.execute(kv.put_command(key, value), via)
+        """Set a key. Without `via`, at whoever leads, and again if that one is deposed: a put may be repeated."""
+        command = kv.put_command(key, value)
+        if via is not None:
+            self.execute(command, via)
+            return
+        for _ in range(ATTEMPTS):
+            try:
+                self.execute(command, timeout=PATIENCE / ATTEMPTS)
+                return
+            except (NotLeader, CommandFailed, OutcomeUnknown):
+                continue
+        raise TimeoutError(f"no leader has set {key} within {PATIENCE:g} s")
 
     def get(self, key: str, via: Optional[str] = None) -> Optional[str]:
         """Read a key, through the log."""

@@ -11,6 +11,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "raft_threads"
 RULES = ("state", "log", "entry_format", "messages", "election", "replication", "timing")
 CHECKS = ("invariants", "watched_server", "server_invariants", "known_entries")
 NODE = ("node", "monitor", "peer_thread", "proposals", "disk", "narrator", "events")
+TRACES = ("surroundings", "trace", "trace_fields", "journeys")
+DIAGRAMS = tuple(f"diagrams/{name}" for name in ("run", "space_time", "layout", "words", "style", "svg", "text"))
 WORLD = {"threading", "socket", "socketserver", "time", "random", "os", "queue", "subprocess", "select", "asyncio"}
 
 
@@ -46,7 +48,7 @@ def test_the_checks_run_in_whatever_thread_tells_of_an_event(module: str) -> Non
     assert not {name.split(".")[0] for name in imports_of(module)} & WORLD
 
 
-@pytest.mark.parametrize("module", NODE)
+@pytest.mark.parametrize("module", [*NODE, *TRACES, *DIAGRAMS])
 def test_the_node_takes_threads_time_and_chance_from_its_runtime(module: str) -> None:
-    """So that a simulator can run the very same node."""
+    """So that a simulator can run the very same node; and trace and draw its runs."""
     assert not imports_of(module) & {"threading", "time", "random", "queue", "concurrent.futures", "socket"}

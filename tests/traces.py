@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, Optional
 
-from raft_threads import events
+from raft_threads import events, surroundings
 from raft_threads.diagrams.run import Run
 from raft_threads.events import Event, Glimpse
 from raft_threads.log import LogEntry
@@ -19,6 +20,7 @@ WRITE = AppendEntries(1, "n1", 0, 0, (LogEntry(1, 1, "command", b'{"op":"put","k
 ASK = RequestVote(1, "n1", 0, 0)
 YES, NO = RequestVoteReply(1, True), RequestVoteReply(1, False)
 DONE, REFUSED = AppendEntriesReply(1, True), AppendEntriesReply(1, False, None, 1)
+TALK: list[tuple[Request, Reply]] = [(ASK, YES), (ASK, NO), (WRITE, DONE), (WRITE, REFUSED), (HEARTBEAT, DONE)]
 
 
 class Script:
@@ -104,3 +106,53 @@ class Script:
     def _add(self, record: Record) -> int:
         self.records.append(record)
         return len(self.records) - 1
+
+
+def small() -> Script:
+    """An election, a write that reaches one of two followers, and a crash."""
+    script = Script()
+    script.start()
+    script.elect("n1")
+    script.event(events.EntriesAppended, "n1", {"last_log_index": 1, "last_log_term": 1}, entries=WRITE.entries)
+    script.send("n1", "n2", WRITE)
+    script.send("n1", "n3", WRITE)
+    script.receive("n1", "n2", WRITE, leader_id="n1", last_log_index=1, last_log_term=1)
+    script.event(events.EntriesAppended, "n2", entries=WRITE.entries)
+    script.answer("n1", "n2", WRITE, DONE)
+    script.give_up("n1", "n3", WRITE, "the connection is cut")
+    script.hear("n1", "n2", WRITE, DONE, commit_index=1)
+    script.event(events.CommitAdvanced, "n1", previous=0)
+    script.event(events.Applied, "n1", {"last_applied": 1}, entry=WRITE.entries[0], result=b'{"ok":true}')
+    script.exchange("n1", "n2", HEARTBEAT, DONE)
+    script.around(surroundings.Crashed, server="n1")
+    return script
+
+
+def busy(seed: int, servers: int, steps: int) -> Script:
+    """A long run of everything that can happen, at random."""
+    dice = random.Random(seed)
+    script = Script(*(f"n{number}" for number in range(1, servers + 1)))
+    script.start()
+    for _ in range(steps):
+        one, other = dice.sample(script.servers, 2)
+        step = dice.randrange(12)
+        if step < 5:
+            script.exchange(one, other, *dice.choice(TALK))
+        elif step == 5:
+            script.elect(one, term=1 + dice.randrange(12_000))
+        elif step == 6:
+            script.send(one, other, WRITE)
+            script.give_up(one, other, WRITE)
+        elif step == 7:
+            script.event(events.EntriesAppended, one, entries=WRITE.entries)
+            script.event(events.CommitAdvanced, one, {"commit_index": 5}, previous=2)
+        elif step == 8:
+            script.around(surroundings.LinksCut, links=((one, other),))
+        elif step == 9:
+            script.around(surroundings.LinksHealed, links=((one, other),))
+        elif step == 10:
+            script.around(surroundings.Stalled, server=one, thread=f"{one}/disk", duration=0.01)
+            script.around(surroundings.DiskFault, server=one, fault="wrote half of what it should have, and said so")
+        else:
+            script.pass_time(dice.choice([1, 100, 10_000]))
+    return script

@@ -32,7 +32,7 @@ CROSS = 3.5
 def draw_svg(picture: SpaceTime, title: str, subtitle: str = "") -> str:
     """Return `picture` as an SVG document under a `title` and a `subtitle`."""
     layout = lay_out(picture)
-    width = max(layout.width, NARROWEST) + 2 * MARGIN
+    width = max(layout.width, NARROWEST, 1.5 * text_width(title), text_width(subtitle)) + 2 * MARGIN
     legend, legend_height = _legend(width - 2 * MARGIN)
     top = MARGIN + 44 + legend_height
     height = top + layout.height + MARGIN
