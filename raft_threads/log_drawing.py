@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from raft_threads.client_messages import ServerStatus
-from raft_threads.log import COMMAND, LogEntry
+from raft_threads.log import LogEntry
+from raft_threads.short_text import command_text
 
 MOST_COLUMNS = 8
 
@@ -67,14 +67,3 @@ def draw_box(entry: LogEntry, width: int, status: ServerStatus) -> str:
 def box_text(entry: LogEntry) -> str:
     """Return an entry's term and command, short."""
     return f"{entry.term} {command_text(entry)}"
-
-
-def command_text(entry: LogEntry) -> str:
-    """Return what an entry does, in a few characters."""
-    if entry.kind != COMMAND:
-        return "no-op"
-    command = json.loads(entry.command)
-    operation, key, value = command.get("op"), command.get("key"), command.get("value")
-    forms = {"put": f"{key}={value}", "append": f"{key}+={value}", "cas": f"{key}:={value}?", "delete": f"del {key}"}
-    text = forms.get(operation, f"{operation} {key}")
-    return text if len(text) <= 12 else text[:11] + "…"

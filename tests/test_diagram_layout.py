@@ -10,8 +10,9 @@ from traces import DONE, HEARTBEAT, WRITE, Script, busy
 
 from raft_threads.diagrams.layout import LANE_WIDTH, Layout, fitted, lay_out, text_width
 from raft_threads.diagrams.space_time import draw_up
-from raft_threads.diagrams.words import command_text, duration_text
+from raft_threads.diagrams.words import duration_text
 from raft_threads.log import LogEntry
+from raft_threads.short_text import command_text
 
 
 @pytest.mark.parametrize("servers, seed", [(3, 5), (5, 6), (7, 7), (10, 8)])

@@ -8,7 +8,7 @@ from raft_threads import events
 from raft_threads.demo.stage import Stage
 from raft_threads.events import Event, EventKinds
 from raft_threads.log import COMMAND
-from raft_threads.log_drawing import command_text
+from raft_threads.short_text import command_text
 
 _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.Restarted: lambda e: f"starts as follower in term {e.state.term}, with {counted(len(e.entries))} from disk",

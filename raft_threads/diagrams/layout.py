@@ -12,7 +12,7 @@ from math import log10
 from typing import NamedTuple
 
 from raft_threads.diagrams.space_time import Arrow, Mark, SpaceTime
-from raft_threads.diagrams.words import shortened
+from raft_threads.short_text import shortened
 
 LANE_WIDTH = 14.0
 WIDEST_NETWORK = 300.0

@@ -8,9 +8,10 @@ from typing import Any, Callable, Optional
 from raft_threads import events, surroundings
 from raft_threads.diagrams.run import Run, server_of
 from raft_threads.diagrams.space_time import Window, cuts, text_of_cut
-from raft_threads.diagrams.words import entries_text, label_of, line_of_message, printable, shortened
+from raft_threads.diagrams.words import entries_text, label_of, line_of_message
 from raft_threads.events import Event
 from raft_threads.journeys import Journey
+from raft_threads.short_text import printable, shortened
 from raft_threads.state import Role
 
 LETTERS = {Role.FOLLOWER: "F", Role.CANDIDATE: "C", Role.LEADER: "L"}
