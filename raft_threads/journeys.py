@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from raft_threads.events import (
     MessageDropped,
@@ -65,6 +65,8 @@ class _Tracker:
         self._journeys: list[Journey] = []
         self._under_way: dict[Any, deque[Journey]] = {}
         self._arrived: dict[Any, Journey] = {}
+        # The newest of equal messages between two servers, by sender, receiver and what travels.
+        self._newest: dict[tuple[str, str, Union[Request, Reply]], Journey] = {}
         # The request whose answer a server waits for, by (server, peer), and those it does not wait for any more.
         self._awaited: dict[tuple[str, str], Journey] = {}
         self._given_up: dict[Journey, tuple[int, str]] = {}
@@ -117,6 +119,7 @@ class _Tracker:
     def _begin(self, journey: Journey) -> Journey:
         self._journeys.append(journey)
         self._under_way.setdefault(_key(journey), deque()).append(journey)
+        self._newest[journey.sender, journey.receiver, journey.reply or journey.message] = journey
         return journey
 
     def _arrive(self, position: int, arriving: Journey) -> Journey:
@@ -182,9 +185,9 @@ class _Tracker:
         self._give_up(position, event.server, event.peer, event.reason)
 
     def _lost(self, position: int, fate: MessageLost) -> None:
-        candidates = self._under_way.get((fate.sender, fate.receiver, fate.message, fate.reply))
-        if candidates:
-            self._lose(position, candidates[-1], fate.reason)
+        journey = self._newest.get((fate.sender, fate.receiver, fate.message))
+        if journey is not None and journey.received is None and journey.lost is None:
+            self._lose(position, journey, fate.reason)
 
     def _down(self, position: int, record: Any) -> None:
         server: str = record.server

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations, product
-from typing import Optional, Union
+from typing import Union
 
 from raft_threads.events import Event
 from raft_threads.messages import Reply, Request
@@ -51,15 +51,14 @@ class LinksHealed(Surrounding):
 class MessageFate(Surrounding):
     """What the network did with one message on its way from `sender` to `receiver`.
 
-    The message is the request `message`, or, if `reply` is given, the reply to it. `message_id` is the network's number
-    for it, the same in all records of one message.
+    The message is a request or a reply. `message_id` is the network's number for it, the same in all records of one
+    message.
     """
 
     sender: str
     receiver: str
     message_id: int
-    message: Request
-    reply: Optional[Reply]
+    message: Union[Request, Reply]
 
 
 @dataclass(frozen=True)

@@ -92,18 +92,16 @@ def test_a_message_that_comes_twice_came_from_one_place() -> None:
 
 
 def test_a_message_that_the_network_loses_ends_where_it_says_so() -> None:
-    """MessageLost, of a request and of a reply."""
+    """MessageLost, of a reply and of a request; a second word on the same one does no harm."""
     script = Script()
     script.send("n1", "n2", WRITE)
     script.receive("n1", "n2", WRITE)
     script.answer("n1", "n2", WRITE, DONE)
-    fate = {"sender": "n2", "receiver": "n1", "message_id": 1, "message": WRITE, "reply": DONE, "reason": "noise"}
-    script.around(surroundings.MessageLost, **fate)
+    reply = {"sender": "n2", "receiver": "n1", "message_id": 1, "message": DONE, "reason": "noise"}
+    script.around(surroundings.MessageLost, **reply)
     script.send("n1", "n3", ASK)
-    script.around(
-        surroundings.MessageLost, **{**fate, "sender": "n1", "receiver": "n3", "message": ASK, "reply": None}
-    )
-    script.around(surroundings.MessageLost, **fate)  # nothing of the kind is under way: no harm
+    script.around(surroundings.MessageLost, sender="n1", receiver="n3", message_id=2, message=ASK, reason="noise")
+    script.around(surroundings.MessageLost, **reply)
     journeys = find_journeys(script.records)
     assert ends(journeys) == [(0, 1, None), (2, None, 3), (4, None, 5)]
     assert [each.reason for each in journeys[1:]] == ["noise", "noise"]
