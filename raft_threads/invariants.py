@@ -224,8 +224,7 @@ class Invariants:
             )
         # The leader whose word it deletes them on has all that was committed in terms up to its own. An entry that is
         # committed later, by others, may well be deleted here: this server was not one of the majority.
-        committed = first <= self._committed.index_in_terms_up_to(term) and self._is_committed(server, first)
-        if committed or first <= server.commit_index:
+        if first <= self._committed.index_in_terms_up_to(term) and self._is_committed(server, first):
             raise InvariantViolation(
                 LEADER_COMPLETENESS,
                 f"{server.id} deletes the committed entry {first} for the leader of term {term}",

@@ -1,4 +1,4 @@
-"""Fig. 2, as far as Fig. 3 rests on it: commitment, persistence, messages, and the state of each server, checked."""
+"""Fig. 2, as far as Fig. 3 rests on it: votes, commitment, persistence, messages, and the state of each server."""
 
 from __future__ import annotations
 
@@ -12,6 +12,44 @@ from raft_threads import events
 from raft_threads.invariants import InvariantViolation, check_state
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.state import Role, State
+
+# Voting (§5.2, §5.4.1)
+
+
+def test_two_votes_in_a_term_are_found() -> None:
+    """Each server will vote for at most one candidate in a given term."""
+    told = Telling()
+    told.start()
+    told.campaign("n1", 1)
+    told.campaign("n3", 1)
+    told.vote("n2", "n1")
+    with broken("One Vote per Term", "n2"):
+        told.vote("n2", "n3")
+
+
+def test_a_vote_promised_to_two_candidates_is_found() -> None:
+    """By what was said: in its own eyes the server voted once."""
+    told = Telling()
+    told.start()
+    told.campaign("n1", 1)
+    told.vote("n2", "n1")
+    with broken("One Vote per Term", "n1", "n2", "n3"):
+        told.tell(
+            events.ReplySent, "n2", peer="n3", message=RequestVote(1, "n3", 0, 0), reply=RequestVoteReply(1, True)
+        )
+
+
+def test_a_vote_for_an_older_log_is_found() -> None:
+    """The later last term wins; with the same last term, the longer log does."""
+    for older in (entries_of(1, 1, 1), entries_of(2)):
+        told = Telling()
+        for name, log in (("n1", older), ("n2", entries_of(1, 2)), ("n3", older)):
+            told.restart(name, log, term=2)
+        told.campaign("n1", 3)
+        told.vote("n3", "n1")
+        with broken("Election Restriction", "n1", "n2", at=(2, len(older))):
+            told.vote("n2", "n1")
+
 
 # Commitment (§5.3, §5.4.2)
 
@@ -321,9 +359,10 @@ def test_a_state_as_it_should_not_be_is_found(property: str, state: State) -> No
     assert (found.value.property, found.value.servers[0]) == (property, "n1")
 
 
-def test_a_follower_with_a_leaders_state_is_found() -> None:
-    """next_index and match_index are a leader's (Fig. 2)."""
+@pytest.mark.parametrize("name", ["next_index", "match_index"])
+def test_a_follower_with_a_leaders_state_is_found(name: str) -> None:
+    """Volatile state on leaders (Fig. 2)."""
     state = server(1)
-    state.match_index = {"n2": 1}
+    setattr(state, name, {"n2": 1})
     with broken("Server State", "n1"):
         check_state(state)

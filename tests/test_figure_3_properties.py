@@ -15,7 +15,7 @@ from raft_threads.invariants import InvariantViolation
 from raft_threads.kv import KeyValueStore
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log import COMMAND, LogEntry
-from raft_threads.messages import AppendEntries, RequestVote, RequestVoteReply
+from raft_threads.messages import AppendEntries, RequestVoteReply
 from raft_threads.state import Role
 
 # Runs that break nothing
@@ -178,44 +178,6 @@ def test_another_leader_in_the_same_term_is_found() -> None:
     told = committed()
     with broken("Election Safety", "n1", "n2", "n3"):
         told.tell(events.ElectionTimerSet, "n2", {"leader_id": "n3"}, timeout=1.0)
-
-
-# What it rests on: one vote, and the restriction (§5.2, §5.4.1)
-
-
-def test_two_votes_in_a_term_are_found() -> None:
-    """Each server will vote for at most one candidate in a given term."""
-    told = Telling()
-    told.start()
-    told.campaign("n1", 1)
-    told.campaign("n3", 1)
-    told.vote("n2", "n1")
-    with broken("One Vote per Term", "n2"):
-        told.vote("n2", "n3")
-
-
-def test_a_vote_promised_to_two_candidates_is_found() -> None:
-    """By what was said: in its own eyes the server voted once."""
-    told = Telling()
-    told.start()
-    told.campaign("n1", 1)
-    told.vote("n2", "n1")
-    with broken("One Vote per Term", "n1", "n2", "n3"):
-        told.tell(
-            events.ReplySent, "n2", peer="n3", message=RequestVote(1, "n3", 0, 0), reply=RequestVoteReply(1, True)
-        )
-
-
-def test_a_vote_for_an_older_log_is_found() -> None:
-    """The later last term wins; with the same last term, the longer log does."""
-    for older in (entries_of(1, 1, 1), entries_of(2)):
-        told = Telling()
-        for name, log in (("n1", older), ("n2", entries_of(1, 2)), ("n3", older)):
-            told.restart(name, log, term=2)
-        told.campaign("n1", 3)
-        told.vote("n3", "n1")
-        with broken("Election Restriction", "n1", "n2", at=(2, len(older))):
-            told.vote("n2", "n1")
 
 
 # Leader Append-Only (§5.3)
@@ -394,7 +356,7 @@ def test_another_result_is_found() -> None:
 
 
 def test_an_entry_applied_out_of_order_is_found() -> None:
-    """Entry 2 first; or entry 1 twice."""
+    """Entry 2 first; entry 1 twice; entry 1 while the state speaks of none."""
     told = with_leader()
     told.append("n1", 2)
     told.replicate("n1", "n2")
@@ -405,6 +367,8 @@ def test_an_entry_applied_out_of_order_is_found() -> None:
     told.apply("n1", 1)
     with broken("State Machine Safety", "n1", at=(1,)):
         told.apply("n1", 1)
+    with broken("State Machine Safety", "n2", at=(1, 0)):
+        told.tell(events.Applied, "n2", entry=told.logs["n2"][0], result=b"done")
 
 
 def test_an_entry_applied_before_it_is_committed_is_found() -> None:
