@@ -25,6 +25,48 @@ class NothingToDraw(Exception):
     """The window holds no event. The text says in one line how long the run lasts."""
 
 
+def add_diagram(commands: Any) -> None:
+    """Add the parser of `diagram`."""
+    purpose = "draw the space-time diagram of a trace"
+    parser = commands.add_parser("diagram", help=purpose, description=purpose.capitalize() + ", as SVG or as text.")
+    parser.add_argument("trace", metavar="TRACE", type=Path, help="the trace, as run_demo.py --trace writes one")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="where to draw it (default: TRACE with the ending .svg)"
+    )
+    parser.add_argument("--text", action="store_true", help="write a table for the terminal instead of an SVG")
+    parser.add_argument(
+        "--from", dest="first", type=parse_moment, metavar="S", help="begin S seconds after the trace does"
+    )
+    parser.add_argument("--to", dest="last", type=parse_moment, metavar="S", help="end S seconds after it began")
+    parser.add_argument(
+        "--width", type=int, metavar="N", help="with --text: cut lines to N characters (default: the terminal's width)"
+    )
+    parser.set_defaults(parser=parser, complete=complete_diagram_arguments, run=run_diagram_command)
+
+
+def complete_diagram_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Check what argparse cannot. Exits with 2 if the arguments contradict each other."""
+    if arguments.first is not None and arguments.last is not None and arguments.first > arguments.last:
+        parser.error("--from must not be later than --to")
+    if arguments.width is not None and not (arguments.text and arguments.width >= 20):
+        parser.error("--width goes with --text, and is 20 at least")
+    if arguments.output is None and not arguments.text:
+        arguments.output = arguments.trace.parent / f"{arguments.trace.stem}.svg"
+    if arguments.output is not None and arguments.output.resolve() == arguments.trace.resolve():
+        parser.error(f"{arguments.output} is the trace itself; name another file with -o")
+
+
+def parse_moment(text: str) -> float:
+    """Return a number of seconds since the beginning of a run."""
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError("a run begins at 0 seconds")
+    return seconds
+
+
 def run_diagram_command(arguments: argparse.Namespace) -> int:
     """Draw the trace that `arguments` name; return the exit code."""
     try:

@@ -109,6 +109,9 @@ class FileStorage:
             current_term, voted_for = self._load_term_and_vote()
             self._log = os.open(self._path("log"), os.O_RDWR)
             entries, notes = self._load_log(current_term)
+            # What a killed server wrote may be in the page cache only; from here on it counts as saved.
+            self._sync(self._log)
+            self._sync_directory()
         except OSError as error:
             raise StorageError(f"cannot read data directory {self._directory}: {reason(error)}") from error
         return SavedState(current_term, voted_for, entries, notes)

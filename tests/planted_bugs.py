@@ -1,4 +1,4 @@
-"""Mistakes that Raft implementations really make, each planted by replacing one function: the simulator must find them."""
+"""Mistakes that implementations of Raft really make, each planted by replacing a function or two (§5)."""
 
 from __future__ import annotations
 

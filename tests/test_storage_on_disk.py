@@ -79,16 +79,38 @@ def test_entries_that_would_leave_a_gap_are_refused(tmp_path: Path) -> None:
     storage.close()
 
 
-def test_everything_is_durable_before_a_save_returns(tmp_path: Path) -> None:
-    """Fig. 2: the file is synced after it is written; the directory, after a rename; a truncation, by itself."""
-    synced: list[str] = []
+class NotedSyncs(list[str]):
+    """What was synced: each file with its size at that moment, or the directory itself."""
 
-    def sync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-        synced.append(f"{path.name} {path.stat().st_size if path.is_file() else 'directory'}")
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def sync(self, descriptor: int) -> None:
+        """Take note, and sync."""
+        inode = os.fstat(descriptor).st_ino
+        for path in (self._directory, *self._directory.iterdir()):
+            if path.stat().st_ino == inode:
+                self.append(f"{path.name} {path.stat().st_size if path.is_file() else 'directory'}")
         sync_file(descriptor)
 
-    storage, _ = opened(tmp_path, sync)
+
+def test_what_a_killed_server_wrote_is_synced_before_it_counts_as_saved(tmp_path: Path) -> None:
+    """Fig. 2: after kill -9 a record may be in the page cache only, and the next answer promises that it is durable."""
+    storage, _ = opened(tmp_path)
+    storage.save_term_and_vote(1, None)
+    storage.save_entries(entries_of(1))
+    storage.close()
+    synced = NotedSyncs(tmp_path)
+    storage, _ = opened(tmp_path, synced.sync)
+    assert synced == [f"log {len(entries_of(1)[0].line)}", f"{tmp_path.name} directory"]
+    storage.close()
+
+
+def test_everything_is_durable_before_a_save_returns(tmp_path: Path) -> None:
+    """Fig. 2: the file is synced after it is written; the directory, after a rename; a truncation, by itself."""
+    synced = NotedSyncs(tmp_path)
+    storage, _ = opened(tmp_path, synced.sync)
     synced.clear()
     storage.save_term_and_vote(9, None)
     size = (tmp_path / "term_and_vote").stat().st_size
@@ -251,7 +273,7 @@ def failing(code: int, after: int) -> Callable[[int], None]:
     return sync
 
 
-SYNCS_OF_A_NEW_DIRECTORY = 4
+SYNCS_OF_A_NEW_DIRECTORY = 6
 
 
 @pytest.mark.parametrize("code, words", [(errno.EIO, "Input/output error"), (errno.ENOSPC, "the disk is full")])

@@ -115,10 +115,9 @@ def election(show: Show) -> None:
         lines.say(f"Starting server at: {address}...")
     stage.pause(1.0)
     show.start(cluster)
+    wait_for_heartbeats(heartbeats, cluster, HEARTBEATS_TO_SHOW)
     leader = cluster.wait_for_leader()
-    for server in names:
-        if server != leader:
-            wait_for_heartbeats(heartbeats, server, leader, HEARTBEATS_TO_SHOW)
+    cluster.wait_until_followed(leader, names)
     stage.line()
     followers = [status for status in cluster.statuses() if status.leader == leader and status.role == "follower"]
     stage.check(f"{leader} leads and all others follow it", len(followers) == len(names) - 1)
@@ -132,13 +131,15 @@ def whole_seconds_for(names: list[str], longest: int, seed: int) -> Callable[[st
     return lambda server: WholeSeconds(first[server], longest, random.Random(f"{seed} {server}"))
 
 
-def wait_for_heartbeats(heartbeats: EventRecorder, server: str, leader: str, count: int) -> None:
-    """Wait until `server` has heard `count` times from `leader`."""
-    position = 0
+def wait_for_heartbeats(heartbeats: EventRecorder, cluster: LocalCluster, count: int) -> None:
+    """Wait until all followers have heard `count` times from the leader, whoever that is by then."""
 
-    def from_leader(event: events.MessageReceived) -> bool:
-        return event.server == server and event.peer == leader and isinstance(event.message, AppendEntries)
+    def heard(server: str, leader: str) -> int:
+        received = heartbeats.events(events.MessageReceived, server)
+        return sum(each.peer == leader and isinstance(each.message, AppendEntries) for each in received)
 
-    for _ in range(count):
-        heard = heartbeats.wait_for(events.MessageReceived, from_leader, position, timeout=30)
-        position = heartbeats.position_after(heard)
+    def all_have_heard() -> bool:
+        leader = cluster.wait_for_leader()
+        return all(heard(server, leader) >= count for server in cluster.servers if server != leader)
+
+    heartbeats.wait_until(all_have_heard, f"all followers have heard {count} heartbeats", timeout=60)

@@ -10,20 +10,10 @@ from typing import Callable
 
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.disk import DiskMood, draw_mood
-from raft_threads.simulation.network import (
-    CLEAR,
-    HOSTILE_WEATHER,
-    Weather,
-    draw_weather,
-)
-from raft_threads.simulation.policies import (
-    CALM,
-    HOSTILE,
-    MILLISECOND,
-    Tendencies,
-    draw_tendencies,
-)
+from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
+from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
+from raft_threads.surroundings import DiskFault
 from raft_threads.timing import Timing
 
 
@@ -106,7 +96,7 @@ def profile_named(name: str, dice: random.Random) -> Profile:
 
 
 class Chaos:
-    """Makes things go wrong until it is told to stop, and then repairs everything. Each kind has a thread of its own."""
+    """Makes things go wrong, each kind in a thread of its own, until it is told to stop; then it repairs everything."""
 
     def __init__(self, cluster: SimulatedCluster, profile: Profile, dice: random.Random) -> None:
         """Set the cluster's surroundings as `profile` says. `start` begins."""
@@ -191,6 +181,7 @@ class Chaos:
         server = self._dice.choice(self._cluster.servers)
         full = self._dice.random() < 0.5
         self._cluster.disks[server].mood = DiskMood(full=full, failing=not full)
+        self._cluster.stream.tell(DiskFault(self._cluster.now, server, "full" if full else "fsync fails"))
         self._clock.sleep(self._dice.random() * self._profile.longest_downtime)
         self._cluster.disks[server].mood = self._profile.disk
         if not self._stopping:

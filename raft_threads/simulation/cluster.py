@@ -11,13 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
-from raft_threads.client_messages import (
-    Command,
-    CommandResult,
-    Outcome,
-    Refusal,
-    ServerStatus,
-)
+from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
 from raft_threads.client_service import ClientService
 from raft_threads.events import Event, Observer
 from raft_threads.kv import KeyValueStore
@@ -31,18 +25,15 @@ from raft_threads.simulation.disk import SimulatedDisk
 from raft_threads.simulation.guard import guard
 from raft_threads.simulation.network import Exchange, Network, Port
 from raft_threads.simulation.policies import CALM, Policy, Tendencies
-from raft_threads.simulation.primitives import (
-    Clock,
-    Condition,
-    Lock,
-    SimulatedThreading,
-)
+from raft_threads.simulation.primitives import Clock, Condition, Lock, SimulatedThreading
 from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
 from raft_threads.simulation.stream import EventStream
 from raft_threads.state import Role, State
+from raft_threads.surroundings import LinksCut, LinksHealed, links_between
 from raft_threads.timing import Timing
+from raft_threads.trace import TraceWriter
 from raft_threads.wire import encode
 
 E = TypeVar("E", bound=Event)
@@ -98,6 +89,7 @@ class SimulatedCluster:
         timing: Timing = PATIENT,
         tendencies: Tendencies = CALM,
         observers: Sequence[Observer] = (),
+        trace: Optional[TraceWriter] = None,
         remember: bool = True,
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
     ) -> None:
@@ -108,14 +100,15 @@ class SimulatedCluster:
         self.timing = timing
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
         self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
-        self.network = Network(self.scheduler, self.dice("network"))
+        self.network = Network(self.scheduler, self.servers, self.dice("network"))
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
         self.clocks = {each: Clock(self.scheduler) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
         # What no thread waits for long, if nobody has forgotten to wake it.
         self.never_long = {f"{server}'s write_ended" for server in servers}
-        self.stream = EventStream(self, observers, remember)
+        self.stream = EventStream(self, observers, trace, remember)
         self.network.tell = self.stream.tell_fate
+        self.scheduler.tell_of_stall = self.stream.tell_of_stall
         self._main_clock = Clock(self.scheduler)
         self._boots = 0
         self._quiet = run_quietly()
@@ -223,19 +216,20 @@ class SimulatedCluster:
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut the network into `groups`."""
-        self.network.partition(*groups)
-        self.stream.links_changed()
+        self.cut_one_way(links_between(groups))
 
     def cut_one_way(self, links: Iterable[tuple[str, str]]) -> None:
         """Cut `links`, each a sender and a receiver, in that direction only."""
-        for sender, receiver in links:
+        cut = tuple(links)
+        for sender, receiver in cut:
             self.network.cut_one_way(sender, receiver)
-        self.stream.links_changed()
+        self.stream.tell(LinksCut(self.now, cut))
 
     def heal(self) -> None:
         """Repair the network."""
-        self.network.heal()
-        self.stream.links_changed()
+        if self.network.cut_links():
+            self.stream.tell(LinksHealed(self.now, tuple(self.network.cut_links())))
+            self.network.heal()
 
     # Clients
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Optional
 
+from raft_threads.diagram_command import write_svg
+from raft_threads.diagrams.run import Run
 from raft_threads.simulation.chaos import PROFILES
 from raft_threads.simulation.cluster import SimulatedCluster
-from raft_threads.simulation.run import Plan, run
+from raft_threads.simulation.run import Plan, Result, run
 from raft_threads.simulation.sweep import shard, sweep
 from raft_threads.timing import Timing
+from raft_threads.trace import read_trace
 
 DONE, FOUND, INTERRUPTED = 0, 1, 130
 # What `--benchmark` lets each cluster live through, in virtual seconds.
@@ -42,10 +48,13 @@ def add_simulate(commands: Any) -> None:
         default="mixed",
         help="mixed: each seed draws its own schedule and faults (default); hostile: always the worst",
     )
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="with --seed: write down the run (see `diagram`)")
+    parser.add_argument("--diagram", type=Path, metavar="FILE", help="with --seed: draw the run, as SVG")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many processes (default: 1)")
     parser.add_argument(
-        "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="run the I-th of N parts of the seeds, I from 1"
+        "--shard", type=parse_shard, default=(1, 1), metavar="I/N", help="run part I of N of the seeds, I from 1"
     )
+    parser.set_defaults(parser=parser, complete=complete_simulate_arguments, run=simulate)
 
 
 def simulate(arguments: argparse.Namespace) -> int:
@@ -53,7 +62,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     if arguments.benchmark:
         return benchmark()
     if arguments.seed is not None:
-        return simulate_one(Plan(arguments.seed, arguments.servers, arguments.seconds, arguments.profile))
+        plan = Plan(arguments.seed, arguments.servers, arguments.seconds, arguments.profile)
+        return simulate_one(plan, arguments.trace, arguments.diagram)
     seeds = shard(arguments.seeds, *arguments.shard)
     plans = [Plan(seed, arguments.servers, arguments.seconds, arguments.profile) for seed in seeds]
     return FOUND if sweep(plans, arguments.jobs).failures else DONE
@@ -65,14 +75,34 @@ def complete_simulate_arguments(parser: argparse.ArgumentParser, arguments: argp
         parser.error("--servers must be 1 to 99")
     if not 0 < arguments.seconds <= 86_400:
         parser.error("--seconds must be positive, and a day at most")
+    if arguments.seed is None and (arguments.trace or arguments.diagram):
+        parser.error("--trace and --diagram go with --seed: one run is written down or drawn")
     if not 1 <= arguments.jobs <= 256:
         parser.error("--jobs must be 1 to 256")
 
 
-def simulate_one(plan: Plan) -> int:
-    """Run one seed and tell what happened."""
+def simulate_one(plan: Plan, trace_path: Optional[Path], diagram_path: Optional[Path]) -> int:
+    """Run one seed and tell what happened; write it down and draw it, if that is wanted."""
     logging.disable(logging.CRITICAL)
-    result = run(plan)
+    lines = io.StringIO()
+    wanted = trace_path is not None or diagram_path is not None
+    result = run(plan, trace=lines if wanted else None)
+    tell(plan, result)
+    try:
+        if trace_path is not None:
+            trace_path.write_text(lines.getvalue(), encoding="ascii", newline="\n")
+            print(f"trace: {trace_path}")
+        if diagram_path is not None:
+            drawn = Run(read_trace(lines.getvalue().splitlines(keepends=True)))
+            print(f"diagram: {diagram_path}, {write_svg(drawn, diagram_path, f'seed {plan.seed}')}")
+    except OSError as error:
+        print(f"raft-threads simulate: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FOUND
+    return DONE if result.failure is None else FOUND
+
+
+def tell(plan: Plan, result: Result) -> None:
+    """Print what happened in a run."""
     print(f"seed {plan.seed}, {plan.servers} servers; {result.weather}")
     print(", ".join(f"{count} {name}" for name, count in sorted(result.counts.items())))
     print(
@@ -81,9 +111,8 @@ def simulate_one(plan: Plan) -> int:
     )
     if result.failure is None:
         print("all checks held")
-        return DONE
-    print(f"failed: {result.failure}\n{result.report}")
-    return FOUND
+    else:
+        print(f"failed: {result.failure}\n{result.report}")
 
 
 def benchmark() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -13,13 +13,15 @@ from raft_threads.messages import Reply, Request
 from raft_threads.simulation.policies import MILLISECOND
 from raft_threads.simulation.scheduler import Group, Scheduler, Task
 from raft_threads.state import SafetyViolation
+from raft_threads.surroundings import MessageDelivered, MessageDuplicated, MessageFate, MessageLost
 from raft_threads.transport import HandleRequest, PeerDidNotAnswer, RequestRefused
 from raft_threads.wire import Message, encode, read_message
 
 SEND, DELIVER, ANSWER = 20, 21, 22
 
 Deliver = Callable[[], None]
-Fate = Callable[[str, str, str, Message], None]
+# Told of what becomes of a message: its kind of fate, sender, receiver, the message's number, the message.
+Tell = Callable[[type[MessageFate], str, str, int, Any], None]
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ def draw_weather(dice: random.Random) -> Weather:
 class Network:
     """Carries messages between servers, by sender and receiver. A message is what `wire.py` makes of it."""
 
-    def __init__(self, scheduler: Scheduler, dice: random.Random) -> None:
+    def __init__(self, scheduler: Scheduler, servers: Collection[str], dice: random.Random) -> None:
         self.scheduler = scheduler
+        self.servers = servers
         self.weather = CLEAR
-        # Told of each message's fate: what, sender, receiver, message. For traces and statistics.
-        self.tell: Fate = lambda fate, sender, receiver, message: None
+        self.tell: Tell = lambda fate, sender, receiver, number, message: None
+        self._messages = 0
         self._dice = dice
         self._cut: set[tuple[str, str]] = set()
         self._held: dict[tuple[str, str], list[tuple[Message, Deliver]]] = {}
@@ -69,16 +72,6 @@ class Network:
     def cut_one_way(self, sender: str, receiver: str) -> None:
         """Lose all that `sender` sends to `receiver`, also what is on its way."""
         self._cut.add((sender, receiver))
-
-    def partition(self, *groups: Iterable[str]) -> None:
-        """Cut all links between servers of different groups."""
-        members = [list(group) for group in groups]
-        for group in members:
-            for others in members:
-                if others is not group:
-                    for one in group:
-                        for other in others:
-                            self.cut_one_way(one, other)
 
     def heal(self) -> None:
         """Repair all links. What is held back stays so."""
@@ -109,28 +102,32 @@ class Network:
 
     def carry(self, sender: str, receiver: str, message: Message, deliver: Deliver) -> None:
         """Have `deliver` called when and as often as `message` arrives."""
-        self.scheduler.point(SEND, len(self.ports))
+        self._messages += 1
+        number = self._messages
+        self.scheduler.point(SEND, number)
         which = self._holding.get((sender, receiver))
         if which is not None and which(message):
             self._held.setdefault((sender, receiver), []).append((message, deliver))
             return
         weather = self.weather
         if (sender, receiver) in self._cut or (weather.loss and self._dice.random() < weather.loss):
-            self.tell("lost", sender, receiver, message)
+            self.tell(MessageLost, sender, receiver, number, message)
             return
-        copies = 2 if weather.duplication and self._dice.random() < weather.duplication else 1
+        # An RPC may come twice and do no harm (§5.5). A client's command would be executed twice; TCP brings it once.
+        copies = 2 if sender in self.servers and self._dice.random() < weather.duplication else 1
         if copies == 2:
-            self.tell("duplicated", sender, receiver, message)
+            self.tell(MessageDuplicated, sender, receiver, number, message)
         for _ in range(copies):
             self.scheduler.call_at(
                 self.scheduler.now_ns + weather.delay_ns(self._dice),
-                lambda: self._arrive(sender, receiver, message, deliver),
+                lambda: self._arrive(sender, receiver, number, message, deliver),
             )
 
-    def _arrive(self, sender: str, receiver: str, message: Message, deliver: Deliver) -> None:
+    def _arrive(self, sender: str, receiver: str, number: int, message: Message, deliver: Deliver) -> None:
         if (sender, receiver) in self._cut:
-            self.tell("lost", sender, receiver, message)
+            self.tell(MessageLost, sender, receiver, number, message)
         else:
+            self.tell(MessageDelivered, sender, receiver, number, message)
             deliver()
 
 
@@ -188,7 +185,7 @@ class Port:
         """Return the answer to a request: a message, or Refused."""
         request: Any = read_message(io.BytesIO(data))
         try:
-            if sender in self._network.ports:
+            if sender in self._network.servers:
                 assert self._handle_request is not None
                 return self._handle_request(sender, request)
             return self._handle_client(request)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from typing import Any, Optional
 
-from raft_threads.events import Observer
 from raft_threads.invariants import InvariantViolation
-from raft_threads.linearizability import check
+from raft_threads.linearizability import check, describe
 from raft_threads.simulation.chaos import Chaos, profile_named
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.scheduler import SECOND
 from raft_threads.simulation.workload import Workload
+from raft_threads.trace import TraceWriter, Writable
 
 # Once nothing goes wrong any more, all must be well again within so many virtual seconds.
 RECOVERY = 20.0
 # For how long nobody asks for anything at the end, in virtual seconds.
-QUIET = 3.0
+QUIET = 1.5
 
 
 class NoProgress(Exception):
@@ -38,6 +37,10 @@ class Plan:
     servers: int = 3
     seconds: float = 10.0
     profile: str = "mixed"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the plan as what stands in the header of a trace."""
+        return {"seed": self.seed, "profile": self.profile, "seconds": self.seconds}
 
     def command(self) -> str:
         """Return the command line that replays it."""
@@ -65,10 +68,8 @@ class Result:
     report: str = ""
 
 
-def run(
-    plan: Plan, observers: Sequence[Observer] = (), prepare: Callable[[SimulatedCluster], None] = lambda cluster: None
-) -> Result:
-    """Run `plan` and check everything. `prepare` may do something to the cluster before it starts."""
+def run(plan: Plan, trace: Optional[Writable] = None) -> Result:
+    """Run `plan` and check everything; write down what happens to `trace`."""
     began = time.perf_counter()
     dice = random.Random(f"{plan.seed} profile")
     profile = profile_named(plan.profile, dice)
@@ -78,13 +79,12 @@ def run(
         seed=plan.seed,
         timing=profile.timing,
         tendencies=profile.tendencies,
-        observers=observers,
+        trace=TraceWriter(trace, names, plan.facts()) if trace is not None else None,
         remember=False,
         max_entries_per_message=profile.max_entries_per_message,
     )
     result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
-    prepare(cluster)
     try:
         with cluster:
             workload = Workload(cluster, profile.clients, profile.pause, dice)
@@ -95,10 +95,8 @@ def run(
             workload.stopping = True
             cluster.run_for(QUIET)
             check_nothing_is_left_undone(cluster)
-        verdict = check(workload.history.operations())
         result.operations = len(workload.history.operations())
-        if not verdict.linearizable:
-            raise NotLinearizable(str(verdict))
+        check_history(workload)
     except Exception as failure:
         result.failure = failure.property if isinstance(failure, InvariantViolation) else type(failure).__name__
         result.report = report(plan, cluster, failure)
@@ -138,6 +136,13 @@ def check_nothing_is_left_undone(cluster: SimulatedCluster) -> None:
         forgotten = task.why in cluster.never_long or task.blocked_on is not None
         if task.parked and task.parked_since_ns < long_ago and forgotten:
             raise NoProgress(cluster.scheduler.describe(f"{task.name} waits for {task.why} and is not woken"))
+
+
+def check_history(workload: Workload) -> None:
+    """Raise NotLinearizable, with what no order explains, unless an order explains all that clients saw."""
+    verdict = check(workload.history.operations())
+    if not verdict.is_linearizable:
+        raise NotLinearizable("\n".join(line for window in verdict.windows for line in describe(window)))
 
 
 def report(plan: Plan, cluster: SimulatedCluster, failure: Exception) -> str:

@@ -88,6 +88,8 @@ class Scheduler:
         self.tasks: dict[Task, None] = {self.main: None}
         # What ends without a wait, yet cannot run on: `describe(failure)` is asked once, while all stacks are there.
         self.describe: Callable[[str], str] = lambda problem: problem
+        # Told of each thread that stalls, and for how many nanoseconds.
+        self.tell_of_stall: Callable[[Task, int], None] = lambda task, stall_ns: None
         self.fingerprint = 0
         self._ready: list[Task] = []
         self._timers: list[tuple[int, int, Any, int]] = []
@@ -230,7 +232,7 @@ class Scheduler:
             return
         stall_ns = 0 if self._main_is_wanted else self.policy.interruption(self.steps, me)
         if stall_ns > 0:
-            self.park("stalled", stall_ns)
+            self._stall(me, stall_ns)
         elif stall_ns == 0 and self._ready:
             me.why = "ready"
             self._ready.append(me)
@@ -241,7 +243,11 @@ class Scheduler:
         """Have a slow thread stall, as it may before it takes a lock: what it is to do then may be outdated."""
         stall_ns = self.policy.slow_thread_stall_ns()
         if stall_ns and not a_debugger_is_evaluating():
-            self.park("slow", stall_ns)
+            self._stall(self.current, stall_ns)
+
+    def _stall(self, me: Task, stall_ns: int) -> None:
+        self.tell_of_stall(me, stall_ns)
+        self.park("stalled", stall_ns)
 
     # The baton
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Callable, Optional, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 from raft_threads import events
 from raft_threads.events import Event, EventKinds, Observer
 from raft_threads.invariants import Invariants
+from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.server_invariants import check_state
+from raft_threads.simulation.scheduler import SECOND, Task
 from raft_threads.storage import StorageError
+from raft_threads.surroundings import Crashed, MessageFate, MessageLost, Stalled, Surrounding
+from raft_threads.trace import TraceWriter
 
 if TYPE_CHECKING:
     from raft_threads.simulation.cluster import SimulatedCluster
 
+_MESSAGES = (RequestVote, RequestVoteReply, AppendEntries, AppendEntriesReply)
 # When these are told, no rule is half done.
 _LAST_OF_A_STEP = frozenset(
     {events.ReplyReceived, events.ReplySent, events.BecameLeader, events.CommitAdvanced, events.Applied}
@@ -27,10 +33,13 @@ class EventStream:
 
     kinds: Optional[EventKinds] = None
 
-    def __init__(self, cluster: SimulatedCluster, observers: Sequence[Observer], remember: bool) -> None:
+    def __init__(
+        self, cluster: SimulatedCluster, observers: Sequence[Observer], trace: Optional[TraceWriter], remember: bool
+    ) -> None:
         self._cluster = cluster
         self._scheduler = cluster.scheduler
         self._observers = list(observers)
+        self._trace = trace
         self._remember = remember
         self._invariants = Invariants(cluster.servers)
         self._events: list[Event] = []
@@ -46,6 +55,9 @@ class EventStream:
         self.counts[kind.__name__] += 1
         if self._remember:
             self._events.append(event)
+        if self._trace is not None:
+            # Servers tell the time of their own clocks; a trace has one.
+            self._trace.observe(replace(event, when=self._cluster.now))
         try:
             for observer in self._observers:
                 observer.observe(event)
@@ -82,16 +94,25 @@ class EventStream:
 
     def crashed(self, server: str) -> None:
         """Take note that a server has crashed, which it cannot tell itself."""
-        self.counts["Crashed"] += 1
         self._up.discard(server)
+        self.tell(Crashed(self._cluster.now, server))
 
-    def tell_fate(self, fate: str, sender: str, receiver: str, message: object) -> None:
-        """Take note of what the network did with a message."""
-        self.counts[f"Message{fate.capitalize()}"] += 1
+    def tell(self, surrounding: Surrounding) -> None:
+        """Take note of what happened around the servers."""
+        self.counts[type(surrounding).__name__] += 1
+        if self._trace is not None:
+            self._trace.observe(surrounding)
 
-    def links_changed(self) -> None:
-        """Take note that links were cut or repaired."""
-        self.counts["LinksChanged"] += 1
+    def tell_fate(self, fate: type[MessageFate], sender: str, receiver: str, number: int, message: Any) -> None:
+        """Take note of what the network did with a message, if it is one between servers."""
+        if isinstance(message, _MESSAGES):
+            reason = ["the network lost it"] if fate is MessageLost else []
+            self.tell(fate(self._cluster.now, sender, receiver, number, message, *reason))
+
+    def tell_of_stall(self, task: Task, stall_ns: int) -> None:
+        """Take note that a thread stands still."""
+        if task.group is not None:
+            self.tell(Stalled(self._cluster.now, task.group.name, task.name, stall_ns / SECOND))
 
     def _stopped(self, server: str) -> None:
         """A server that stops by itself is a failure of the run, unless its disk was made to fail."""

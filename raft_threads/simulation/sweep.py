@@ -104,8 +104,9 @@ class Summary:
         explored = ", ".join(f"{self.counts[event]} {name}" for name, event in EXPLORED.items())
         schedules = ", ".join(f"{count} {kind}" for kind, count in self.schedules.most_common())
         speed = self.virtual_seconds / max(real_seconds, 1e-9)
+        time_run = f"{self.virtual_seconds:.0f} virtual seconds in {real_seconds:.1f} s, {speed:.0f} a second"
         return [
-            f"{self.seeds} seeds, {self.virtual_seconds:.0f} virtual seconds in {real_seconds:.1f} s, {speed:.0f} a second",
+            f"{self.seeds} seeds: {time_run}",
             f"explored: {explored}",
             f"schedules: {schedules}; {self.steps} steps",
             f"{self.operations} operations of clients checked for linearizability",

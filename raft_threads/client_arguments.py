@@ -1,0 +1,83 @@
+"""The arguments of the client commands: `put`, `get`, `delete`, `append`, `cas`, `status` (§8)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from raft_threads.addresses import Address, parse_cluster
+from raft_threads.client_commands import run_client_command
+
+EXAMPLE_CLUSTER = "n1=127.0.0.1:3300,n2=127.0.0.1:3301,n3=127.0.0.1:3302"
+
+
+def add_client_commands(commands: Any) -> None:
+    """Add the parsers of all client commands."""
+    key = {"key": "the key, any text"}
+    add_client_command(commands, "put", "set KEY to VALUE", {**key, "value": "the value, any text"})
+    add_client_command(commands, "get", "print the value of KEY; exit with 1 if there is none", key)
+    add_client_command(commands, "delete", "remove KEY; exit with 1 if there is none", key)
+    add_client_command(commands, "append", "append VALUE to the value of KEY", {**key, "value": "what to append"})
+    cas = add_client_command(commands, "cas", "set KEY to NEW if it holds EXPECTED; exit with 1 if it does not", key)
+    cas.usage = "%(prog)s --cluster SERVERS KEY EXPECTED NEW\n       %(prog)s --cluster SERVERS --absent KEY NEW"
+    cas.add_argument("values", metavar="[EXPECTED] NEW", nargs="+", help="the value it should hold, and the new one")
+    cas.add_argument("--absent", action="store_true", help="expect that there is no such key; give NEW alone")
+    cas.set_defaults(complete=complete_cas_arguments)
+    status = add_client_command(commands, "status", "show how every server is", {})
+    status.add_argument("--json", action="store_true", help="print a list of JSON objects instead of a table")
+
+
+def add_client_command(
+    commands: Any, name: str, purpose: str, positionals: dict[str, str]
+) -> argparse.ArgumentParser:
+    """Add the parser of a client command with its positional arguments, and return it."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose)
+    add_cluster_arguments(parser)
+    parser.add_argument(
+        "--timeout", type=parse_seconds, default=5.0, metavar="S", help="give up after S seconds (default: 5)"
+    )
+    for positional, explanation in positionals.items():
+        parser.add_argument(positional, metavar=positional.upper(), help=explanation)
+    parser.set_defaults(parser=parser, complete=lambda parser, arguments: None, run=run_client_command)
+    return parser
+
+
+def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says which cluster is meant."""
+    parser.add_argument(
+        "--cluster",
+        required=True,
+        type=parse_servers,
+        metavar="SERVERS",
+        help=f"all servers as id=host:port, like {EXAMPLE_CLUSTER}; IPv6 as n1=[::1]:3300",
+    )
+    parser.add_argument(
+        "--cluster-name", default="raft", metavar="NAME", help="only servers and clients of one name talk to each other"
+    )
+
+
+def complete_cas_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Sort out the values of `cas`. Exits with 2 if there are too many or too few."""
+    if len(arguments.values) != (1 if arguments.absent else 2):
+        parser.error("cas takes KEY EXPECTED NEW, or --absent KEY NEW")
+    arguments.expected = None if arguments.absent else arguments.values[0]
+    arguments.new = arguments.values[-1]
+
+
+def parse_servers(text: str) -> dict[str, Address]:
+    """`parse_cluster` for argparse, which shows the text of this kind of error only."""
+    try:
+        return parse_cluster(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_seconds(text: str) -> float:
+    """Return a positive number of seconds, an hour at most."""
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("the timeout must be positive, and an hour at most")
+    return seconds

@@ -1,0 +1,64 @@
+"""Whatever a server could do wrong shows within a few seeds; what is sound passes all (Fig. 3, §8)."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+from planted_bugs import BUGS, Plant
+
+from raft_threads.simulation.run import Plan, run
+from raft_threads.simulation.sweep import sweep
+
+MOST_SEEDS = 300
+# For each bug, what it may be found by: the first of these that is met ends a run.
+SIGNS = {
+    "reply_of_an_old_term_is_believed": {"Commitment"},
+    "vote_is_not_persisted": {"Persistence"},
+    "vote_is_granted_twice_in_a_term": {"One Vote per Term", "Election Safety"},
+    "no_election_restriction": {"Election Restriction"},
+    "commit_by_counting_in_an_older_term": {"Commitment"},
+    "every_append_entries_truncates": {"Server State", "Persistence"},
+    "no_consistency_check": {"ValueError", "Log Matching"},
+    "commit_beyond_the_last_new_entry": {"Server State"},
+    "followers_answer_before_fsync": {"Persistence"},
+    "two_locks_in_opposite_orders": {"Deadlock"},
+    "state_is_read_without_the_lock": {"WithoutTheLock"},
+    "if_for_while_around_the_wait_for_the_disk": {"AssertionError"},
+    "if_for_while_around_the_wait_for_something_to_send": {"Messages"},
+    "commit_does_not_wake_the_applier": {"NoProgress"},
+    "the_end_of_a_write_wakes_nobody": {"NoProgress"},
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet_servers() -> Iterator[None]:
+    """Servers log what goes wrong, and much does."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_found_and_named(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says which property is lost, when and where, and how to see it again."""
+    plant(monkeypatch)
+    for seed in range(MOST_SEEDS):
+        result = run(Plan(seed, servers=3, seconds=5.0, profile="hostile"))
+        if result.failure is not None:
+            break
+    assert result.failure in SIGNS[plant.__name__], result.report
+    assert f"--seed {seed} --servers 3 --seconds 5 --profile hostile" in result.report
+
+
+@pytest.mark.parametrize("profile, servers, seeds", [("hostile", 3, 80), ("mixed", 3, 80), ("mixed", 5, 40)])
+def test_sound_servers_pass_every_seed(profile: str, servers: int, seeds: int) -> None:
+    """Fig. 3 after every event, progress afterwards, and linearizable answers; here for a few hundred seeds."""
+    out = io.StringIO()
+    plans = [Plan(seed, servers, 2.0, profile) for seed in range(seeds)]
+    summary = sweep(plans, jobs=2, out=out, progress_to=io.StringIO())
+    assert summary.failures == [], out.getvalue()
+    assert summary.seeds == seeds
+    assert summary.counts["BecameLeader"] > seeds and summary.counts["Crashed"] > 0 and summary.counts["LinksCut"] > 0
