@@ -177,7 +177,7 @@ def back_up_next_index(state: State, peer: str, request: AppendEntries, reply: A
 
     A refusal of an earlier probe changes nothing, and next_index never falls to what is known to match.
     """
-    if request.prev_log_index != state.next_index[peer] - 1 or request.prev_log_index <= state.match_index[peer]:
+    if request.prev_log_index != state.next_index[peer] - 1:
         return
     agreement = index_to_try_next(state.log, request.prev_log_index, reply)
     state.next_index[peer] = max(agreement, state.match_index[peer] + 1)

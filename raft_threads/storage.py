@@ -242,7 +242,6 @@ class FileStorage:
                 "restore the directory as it was when the server last stopped"
             )
         os.ftruncate(self._log, self._end)
-        self._sync(self._log)
         return [f"{path} line {number}: cut off a torn record of {len(line) + len(rest)} bytes ({error})"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from drawing import FIVE, append_entries, candidate, leader, server
 
 from raft_threads import election, replication
+from raft_threads.log import COMMAND
 from raft_threads.messages import AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.state import Role
 
@@ -118,6 +119,14 @@ def test_a_vote_counts_once_however_often_its_reply_arrives() -> None:
     assert state.role is Role.CANDIDATE
 
 
+def test_the_first_answer_of_a_voter_is_what_counts() -> None:
+    """§5.2: within a term a voter does not change its mind; another answer is one that was overtaken."""
+    state = candidate(1, servers=FIVE, current_term=2)
+    for granted in (True, False):
+        election.handle_request_vote_reply(state, "n2", election.vote_request(state), RequestVoteReply(2, granted))
+    assert state.votes == {"n1": True, "n2": True}
+
+
 @pytest.mark.parametrize(
     "request_term, reply_term", [(2, 2), (2, 3), (3, 2)], ids=["both old", "request old", "reply old"]
 )
@@ -133,9 +142,9 @@ def test_a_vote_of_an_earlier_election_does_not_count(request_term: int, reply_t
 def test_a_vote_that_comes_when_the_election_is_over_changes_nothing(role: Role) -> None:
     """§5.2: and a second majority does not make a leader anew."""
     state = leader(1, current_term=2) if role is Role.LEADER else server(1, current_term=2)
-    before = (state.role, state.log.last_index, dict(state.next_index))
+    before = (state.role, state.log.last_index, dict(state.next_index), dict(state.votes))
     election.handle_request_vote_reply(state, "n2", RequestVote(2, "n1", 1, 1), RequestVoteReply(2, True))
-    assert (state.role, state.log.last_index, state.next_index) == before
+    assert (state.role, state.log.last_index, state.next_index, state.votes) == before
 
 
 def test_a_candidate_that_hears_of_the_terms_leader_becomes_its_follower() -> None:
@@ -174,6 +183,14 @@ def test_a_new_leader_expects_followers_to_match_and_knows_of_nothing_that_does(
     assert state.next_index == {"n2": 4, "n3": 4}
     assert state.match_index == {"n1": 3, "n2": 0, "n3": 0}
     assert state.leader_id == "n1"
+
+
+def test_a_new_leader_counts_itself_only_up_to_what_its_own_disk_holds() -> None:
+    """Diss. §10.2.1."""
+    state = candidate(1, 1, current_term=3)
+    state.log.append_new(2, COMMAND, b"not saved yet")
+    election.become_leader(state)
+    assert state.match_index["n1"] == 2
 
 
 # The election timer (Fig. 2, Followers 2)

@@ -93,6 +93,16 @@ def test_entries_that_both_have_are_not_sent_again() -> None:
     assert leading.next_index["n2"] == 49
 
 
+def test_next_index_never_falls_below_the_first_entry() -> None:
+    """§5.3: index 0 matches always; only a peer that talks nonsense refuses it."""
+    state = leader(1, 1, current_term=2)
+    state.next_index["n2"] = 1
+    for reply in (AppendEntriesReply(2, False), AppendEntriesReply(2, False, None, 0)):
+        request = replication.append_entries_request(state, "n2", max_entries=1, max_bytes=100)
+        replication.handle_append_entries_reply(state, "n2", request, reply)
+        assert state.next_index["n2"] == 1
+
+
 def test_a_refusal_of_an_earlier_probe_is_ignored() -> None:
     """§5.3: next_index has moved since; a late refusal must not move it again."""
     leading = leader(1, 1, 1, 1)

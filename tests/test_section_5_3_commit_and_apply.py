@@ -35,6 +35,7 @@ def test_a_leader_counts_itself_only_up_to_what_its_own_disk_holds() -> None:
     replicate(state, "n2")
     assert (state.match_index["n1"], state.commit_index) == (0, 0)
     state.log.mark_saved(1, 1)
+    replication.append_command(state, b"y")
     replication.record_own_disk(state)
     assert (state.match_index["n1"], state.commit_index) == (1, 1)
 

@@ -154,6 +154,20 @@ def test_only_a_leader_has_entries_for_others() -> None:
     assert not replication.has_entries_for(server(1), "n2")
 
 
+def test_a_leader_has_entries_for_a_follower_from_the_first_that_it_has_not_sent() -> None:
+    """Fig. 2, Leaders 3: if last log index >= nextIndex for a follower."""
+    state = leader(1, 1, current_term=1)
+    assert not replication.has_entries_for(state, "n2")
+    replication.append_command(state, b"x")
+    assert replication.has_entries_for(state, "n2")
+
+
+def test_entries_beyond_the_end_of_the_log_conflict_with_nothing() -> None:
+    """§5.3: only an existing entry can conflict."""
+    assert replication.first_conflict(log_of(1, 1), entries_of(1, 2, first_index=2)) == 0
+    assert replication.first_conflict(log_of(1, 1), entries_of(2, 2, first_index=2)) == 2
+
+
 def test_a_message_carries_a_limited_number_of_entries() -> None:
     """§5.3: the rest goes with the next one."""
     state = leader(1, 1, 1, 1)
@@ -180,6 +194,19 @@ def test_after_a_success_the_leader_knows_how_far_the_follower_matches() -> None
     replication.handle_append_entries_reply(state, "n2", request, AppendEntriesReply(1, True))
     assert (state.match_index["n2"], state.next_index["n2"]) == (2, 3)
     assert (state.match_index["n3"], state.next_index["n3"]) == (0, 4)
+
+
+def test_a_late_success_takes_neither_next_index_nor_match_index_back() -> None:
+    """§5.5: replies may come late or twice."""
+    state = leader(1, 1, 1, current_term=1)
+    late = replication.append_entries_request(state, "n2", max_entries=1, max_bytes=10_000)
+    replication.append_command(state, b"x")
+    state.next_index["n2"], state.match_index["n2"] = 5, 4
+    replication.handle_append_entries_reply(state, "n2", late, AppendEntriesReply(1, True))
+    assert (state.match_index["n2"], state.next_index["n2"]) == (4, 5)
+    state.match_index["n2"] = 0
+    replication.handle_append_entries_reply(state, "n2", late, AppendEntriesReply(1, True))
+    assert (state.match_index["n2"], state.next_index["n2"]) == (3, 5)
 
 
 def test_a_leader_never_deletes_or_overwrites_its_own_entries() -> None:
