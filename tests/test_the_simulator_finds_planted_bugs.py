@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-from collections.abc import Iterator
 
 import pytest
 from planted_bugs import BUGS, Plant
@@ -31,14 +29,6 @@ SIGNS = {
     "commit_does_not_wake_the_applier": {"NoProgress"},
     "the_end_of_a_write_wakes_nobody": {"NoProgress"},
 }
-
-
-@pytest.fixture(autouse=True)
-def quiet_servers() -> Iterator[None]:
-    """Servers log what goes wrong, and much does."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import sys
 import time
 from pathlib import Path
@@ -83,7 +82,6 @@ def complete_simulate_arguments(parser: argparse.ArgumentParser, arguments: argp
 
 def simulate_one(plan: Plan, trace_path: Optional[Path], diagram_path: Optional[Path]) -> int:
     """Run one seed and tell what happened; write it down and draw it, if that is wanted."""
-    logging.disable(logging.CRITICAL)
     lines = io.StringIO()
     wanted = trace_path is not None or diagram_path is not None
     result = run(plan, trace=lines if wanted else None)

@@ -11,6 +11,7 @@ from raft_threads.invariants import InvariantViolation
 from raft_threads.linearizability import check, describe
 from raft_threads.simulation.chaos import Chaos, profile_named
 from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.simulation.run_quietly import unlogged
 from raft_threads.simulation.scheduler import SECOND
 from raft_threads.simulation.workload import Workload
 from raft_threads.trace import TraceWriter, Writable
@@ -86,7 +87,7 @@ def run(plan: Plan, trace: Optional[Writable] = None) -> Result:
     result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
     try:
-        with cluster:
+        with unlogged(), cluster:
             workload = Workload(cluster, profile.clients, profile.pause, dice)
             chaos.start()
             cluster.run_for(plan.seconds)

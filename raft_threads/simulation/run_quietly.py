@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +27,14 @@ def run_quietly() -> Iterator[None]:
             os.sched_setaffinity(0, cores)
         if collects:
             gc.enable()
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep what servers log to themselves, where much goes wrong on purpose."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

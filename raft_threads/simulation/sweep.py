@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
-from typing import TextIO
+from typing import Optional, TextIO
 
 from raft_threads.simulation.run import Plan, Result, run
 
@@ -28,23 +27,17 @@ EXPLORED = {
 }
 
 
-def run_silently(plan: Plan) -> Result:
-    """Run `plan` in a process of the pool, where nobody reads what the servers log."""
-    logging.disable(logging.CRITICAL)
-    return run(plan)
-
-
 def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
     """Run `plans` in `jobs` processes; yield the results as they come."""
     if jobs == 1:
-        yield from map(run_silently, plans)
+        yield from map(run, plans)
         return
     with ProcessPoolExecutor(jobs) as pool:
         waiting = iter(plans)
-        running: set[Future[Result]] = {pool.submit(run_silently, plan) for plan in islice(waiting, 2 * jobs)}
+        running: set[Future[Result]] = {pool.submit(run, plan) for plan in islice(waiting, 2 * jobs)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(run_silently, plan) for plan in islice(waiting, len(done))}
+            running |= {pool.submit(run, plan) for plan in islice(waiting, len(done))}
             for future in done:
                 yield future.result()
 
@@ -114,8 +107,14 @@ class Summary:
         ]
 
 
-def sweep(plans: Sequence[Plan], jobs: int, out: TextIO = sys.stdout, progress_to: TextIO = sys.stderr) -> Summary:
-    """Run all `plans`; tell of each failure as it is found, and at the end of everything."""
+def sweep(
+    plans: Sequence[Plan], jobs: int, out: Optional[TextIO] = None, progress_to: Optional[TextIO] = None
+) -> Summary:
+    """Run all `plans`; tell of each failure as it is found, and at the end of everything.
+
+    `out` is standard output unless given, `progress_to` standard error.
+    """
+    out, progress_to = out or sys.stdout, progress_to or sys.stderr
     began = time.monotonic()
     summary = Summary()
     progress = Progress(len(plans), progress_to)
