@@ -13,7 +13,7 @@ from raft_threads.simulation.disk import DiskMood, draw_mood
 from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
 from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
-from raft_threads.surroundings import DiskFault
+from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
 
 
@@ -114,6 +114,9 @@ class Chaos:
     def start(self) -> None:
         """Begin."""
         profile = self._profile
+        for server in self._cluster.servers:
+            clock = self._cluster.clocks[server]
+            self._cluster.stream.tell(ClockChanged(self._cluster.now, server, clock.monotonic(), clock.rate))
         for what, act, mean in (
             ("crashes", self._crash_one, profile.between_crashes),
             ("partitions", self._cut_links, profile.between_partitions),

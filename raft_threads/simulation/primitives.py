@@ -36,6 +36,11 @@ class Clock:
         self._ahead_ns = ahead_ns
         self._rate = 1000 + drift
 
+    @property
+    def rate(self) -> float:
+        """How many seconds it counts in a true one."""
+        return self._rate / 1000
+
     def monotonic(self) -> float:
         """Return this clock's time in seconds."""
         return (self._ahead_ns + self._scheduler.now_ns * self._rate // 1000) / SECOND

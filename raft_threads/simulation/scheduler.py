@@ -71,12 +71,10 @@ class Task:
 
 
 class Scheduler:
-    """Who runs, and what time it is. A context manager: whoever enters becomes the task `main`.
-
-    All methods are called by the task that holds the baton; so nothing here needs a lock.
-    """
+    """Who runs, and what time it is. All methods are called by the task that holds the baton, so no lock is needed."""
 
     def __init__(self, policy: Policy) -> None:
+        """Begin at time 0 with one task, `main`, which is the calling thread and holds the baton."""
         self.policy = policy
         self.now_ns = 0
         self.steps = 0
@@ -86,7 +84,7 @@ class Scheduler:
         self.failure: Optional[BaseException] = None
         self.failed_task: Optional[Task] = None
         self.tasks: dict[Task, None] = {self.main: None}
-        # What ends without a wait, yet cannot run on: `describe(failure)` is asked once, while all stacks are there.
+        # Makes a report of a problem, while all threads are still where it came up.
         self.describe: Callable[[str], str] = lambda problem: problem
         # Told of each thread that stalls, and for how many nanoseconds.
         self.tell_of_stall: Callable[[Task, int], None] = lambda task, stall_ns: None
