@@ -10,6 +10,7 @@ from typing import Optional
 from raft_threads import __version__
 from raft_threads.client_arguments import add_client_commands
 from raft_threads.diagram_command import add_diagram
+from raft_threads.history_command import add_check_history
 from raft_threads.serve_arguments import add_serve
 from raft_threads.simulation.command import add_simulate
 
@@ -47,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_client_commands(commands)
     add_simulate(commands)
     add_diagram(commands)
+    add_check_history(commands)
     return parser
 
 

@@ -86,6 +86,14 @@ def can_come(needed: Any, value: Any, operations: Collection[Operation]) -> bool
     )
 
 
+def can_be_replacement(operation, needed):
+    if operation.f == APPEND or observes_only(operation):
+        return False
+    value = _replacement(operation)
+    if same(value,needed): return True
+    return isinstance(needed, str) and (value is None or isinstance(value,str) and needed.startswith(value))
+
+
 def _can_grow_into(needed: Any, value: Any, texts: Collection[str]) -> bool:
     """Return whether `value` is `needed`, or perhaps becomes so when some of `texts` are appended; False is certain."""
     if same(value, needed):

@@ -17,9 +17,9 @@ from raft_threads.histories import CAS, DELETE, READ, WRITE, Key, Operation
 from raft_threads.linearization_search import Search
 
 # Between two looks at the clock.
-STEPS_AT_A_TIME = 1000
+STEPS_AT_A_TIME = 100
 # What one question may cost while a window is made smaller: some tenths of a second.
-STEPS_FOR_A_QUESTION = 100_000
+STEPS_FOR_A_QUESTION = 20_000
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ that promises no more than one seen before is not searched again, which is what 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from heapq import heappop, heappush
 from itertools import chain
 from typing import Any, NamedTuple, Optional
 
-from raft_threads.cell import Vocabulary, can_come, needed_value, needs_a_value, observes_only, step
+from raft_threads.cell import can_be_replacement, Vocabulary, can_come, needed_value, needs_a_value, observes_only, step
 from raft_threads.histories import APPEND, READ, Operation
 
 class Configuration(NamedTuple):
@@ -58,23 +59,44 @@ class Search:
         self._has_appends = any(operation.f == APPEND for operation in operations)
         # By (first_waiting, ahead, value and its type): the smallest sets of open operations with which we were there.
         self._seen: dict[tuple[int, int, Any, type], list[int]] = {}
-        start = Configuration(0, 0, 0, None)
+        # What to go on from, by number; and their numbers in two orders of preference.
+        self._frontier: dict[int, Configuration] = {}
+        self._furthest_first: list[tuple[int, int, int]] = []
+        self._nearest_first: list[tuple[int, int, int]] = []
+        self._count = 0
+        self._replacements: dict[int, int] = {}
         self._found = not self._answered
-        self._path = [] if self._found else [self._successors(start)]
+        self._consider(Configuration(0, 0, 0, None))
 
     def run(self, steps: int) -> Optional[bool]:
         """Go on for `steps` steps; return whether there is an order, or None when that is not known yet."""
         for _ in range(steps):
-            if self._found or not self._path:
+            self._go_on_from_next(self._furthest_first)
+            self._go_on_from_next(self._nearest_first)
+            if self._found or not self._frontier:
                 return self._found
-            configuration = next(self._path[-1], None)
-            if configuration is None:
-                self._path.pop()
-            elif configuration.first_waiting == len(self._answered):
-                self._found = True
-            elif self._promises_something_new(configuration) and self._can_go_on(configuration):
-                self._path.append(self._successors(configuration))
         return None
+
+    def _go_on_from_next(self, preference: list[tuple[int, int, int]]) -> None:
+        while preference:
+            at = self._frontier.pop(heappop(preference)[-1], None)
+            if at is not None and at.open_used in self._seen[_place(at)]:
+                for configuration in self._successors(at):
+                    self._consider(configuration)
+                return
+
+    def _consider(self, at: Configuration) -> None:
+        """Keep `at` to go on from later, if that promises something.
+
+        """
+        if at.first_waiting == len(self._answered):
+            self._found = True
+        elif self._promises_something_new(at) and self._can_go_on(at):
+            self._count -= 1
+            self._frontier[self._count] = at
+            open_used = _bits(at.open_used)
+            heappush(self._furthest_first, (-at.first_waiting, open_used, self._count))
+            heappush(self._nearest_first, (at.first_waiting, open_used, self._count))
 
     def _next_operations_in_need(self) -> list[Optional[int]]:
         """Return for each operation, and for the end, the first one from there on that needs a certain value."""
@@ -86,7 +108,7 @@ class Search:
 
     def _promises_something_new(self, at: Configuration) -> bool:
         """Take note of a configuration, unless one like it was seen that had used no more of the open operations."""
-        seen = self._seen.setdefault((at.first_waiting, at.ahead, at.value, type(at.value)), [])
+        seen = self._seen.setdefault(_place(at), [])
         if any(used & at.open_used == used for used in seen):
             return False
         seen[:] = [used for used in seen if used & at.open_used != at.open_used]
@@ -99,13 +121,21 @@ class Search:
         So appends in a wrong order are noticed at once, and not after all orders of the appends that follow.
         """
         i = self._next_in_need(at) if self._has_appends else None
-        if i is None:
+        if i is None or at.first_waiting <= self._last_replacement_before(i):
             return True
         answered = (j for j in chain(range(at.first_waiting, i), self._pending_at[i]) if at.is_waiting(j))
         candidates = [self._answered[j] for j in dict.fromkeys(answered)]
         for kind, first_bit in self._open_kinds:
             candidates += [open for open in kind[_used(at, kind, first_bit) :] if open.invoked < self._end(i)]
         return can_come(needed_value(self._answered[i]), at.value, candidates)
+
+    def _last_replacement_before(self, i: int) -> int:
+        if i not in self._replacements:
+            j = i-1
+            while j >= 0 and not can_be_replacement(self._answered[j], needed_value(self._answered[i])):
+                j -= 1
+            self._replacements[i] = j
+        return self._replacements[i]
 
     def _next_in_need(self, at: Configuration) -> Optional[int]:
         """Return the first waiting operation whose answer counts and fits one value only."""
@@ -154,6 +184,14 @@ def _after_turn(at: Configuration, i: int, value: Any) -> Configuration:
     while ahead & 1:
         first_waiting, ahead = first_waiting + 1, ahead >> 1
     return Configuration(first_waiting, ahead, at.open_used, value)
+
+
+def _place(at: Configuration) -> tuple[int, int, Any, type]:
+    return at.first_waiting, at.ahead, at.value, type(at.value)
+
+
+def _bits(bitset: int) -> int:
+    return bin(bitset).count("1")
 
 
 def _used(at: Configuration, kind: Sequence[Operation], first_bit: int) -> int:
