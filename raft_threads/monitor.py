@@ -104,7 +104,10 @@ class Monitor:
 
     def restart_election_timer(self) -> None:
         """Draw a new election timeout, and count from now (§5.2)."""
-        timeout = randomized_election_timeout(self.timing, self.runtime.random.random())
+        self.set_election_timer(randomized_election_timeout(self.timing, self.runtime.random.random()))
+
+    def set_election_timer(self, timeout: float) -> None:
+        """Have the election timeout elapse in `timeout` seconds from now."""
         deadline = self.now() + timeout
         if deadline < self.election_deadline:
             self.election_due.notify()

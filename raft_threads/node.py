@@ -177,7 +177,7 @@ class Node:
     def expire_election_timer(self) -> None:
         """Behave as if the election timeout elapsed now: for demonstrations and tests. A leader has no such timer."""
         with self._lock:
-            self._monitor.election_deadline = self._monitor.now()
+            self._monitor.set_election_timer(0.0)
             self._monitor.election_due.notify()
 
     # For the transport: the two RPCs of Fig. 2

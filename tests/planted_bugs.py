@@ -193,6 +193,22 @@ def if_for_while_around_the_wait_for_something_to_send(patch: pytest.MonkeyPatch
     patch.setattr(peer_thread.PeerThread, "main", main)
 
 
+def if_for_while_around_the_wait_for_the_election_timeout(patch: pytest.MonkeyPatch) -> None:
+    """The deadline moves away with each heartbeat; whoever wakes up at the old one must look again."""
+
+    def main(self: Any) -> None:
+        monitor = self._monitor
+        with self._lock:
+            while True:
+                if not (monitor.stopping or self._election_is_due()):
+                    monitor.election_due.wait(self._seconds_to_election())
+                if monitor.stopping:
+                    return
+                self._start_election()
+
+    patch.setattr(node.Node, "_election_timer_main", main)
+
+
 def commit_does_not_wake_the_applier(patch: pytest.MonkeyPatch) -> None:
     """A lost notify: the thread that applies sleeps on."""
 
@@ -237,6 +253,7 @@ BUGS: list[Plant] = [
     state_is_read_without_the_lock,
     if_for_while_around_the_wait_for_the_disk,
     if_for_while_around_the_wait_for_something_to_send,
+    if_for_while_around_the_wait_for_the_election_timeout,
     commit_does_not_wake_the_applier,
     the_end_of_a_write_wakes_nobody,
 ]

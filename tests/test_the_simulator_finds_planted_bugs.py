@@ -26,6 +26,7 @@ SIGNS = {
     "state_is_read_without_the_lock": {"WithoutTheLock"},
     "if_for_while_around_the_wait_for_the_disk": {"AssertionError"},
     "if_for_while_around_the_wait_for_something_to_send": {"Messages"},
+    "if_for_while_around_the_wait_for_the_election_timeout": {"Election Timeout"},
     "commit_does_not_wake_the_applier": {"NoProgress"},
     "the_end_of_a_write_wakes_nobody": {"NoProgress"},
 }

@@ -12,6 +12,7 @@ from raft_threads.events import Event, EventKinds, Observer
 from raft_threads.invariants import Invariants
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.server_invariants import check_state
+from raft_threads.simulation.election_timers import ElectionTimers
 from raft_threads.simulation.scheduler import SECOND, Task
 from raft_threads.storage import StorageError
 from raft_threads.surroundings import Crashed, MessageFate, MessageLost, Stalled, Surrounding
@@ -42,6 +43,7 @@ class EventStream:
         self._trace = trace
         self._remember = remember
         self._invariants = Invariants(cluster.servers)
+        self._election_timers = ElectionTimers()
         self._events: list[Event] = []
         self.counts: Counter[str] = Counter()
         # What is to be done after the next event that matches; once.
@@ -62,6 +64,7 @@ class EventStream:
             for observer in self._observers:
                 observer.observe(event)
             self._invariants.observe(event)
+            self._election_timers.observe(event)
             if kind in _LAST_OF_A_STEP:
                 state = self._cluster.state(event.server)
                 check_state(state)
