@@ -108,11 +108,10 @@ class Monitor:
 
     def set_election_timer(self, timeout: float) -> None:
         """Have the election timeout elapse in `timeout` seconds from now."""
-        deadline = self.now() + timeout
-        if deadline < self.election_deadline:
-            self.election_due.notify()
-        self.election_deadline = deadline
+        earlier_deadline, self.election_deadline = self.election_deadline, self.now() + timeout
         self.narrator.tell(ElectionTimerSet, timeout=timeout)
+        if self.election_deadline < earlier_deadline:
+            self.election_due.notify()
 
     def save(self) -> None:
         """Make the persistent state durable (Fig. 2). Lets go of the lock meanwhile: look at term and role again.
