@@ -125,7 +125,7 @@ class DiskOfOneBoot:
             duration = self._disk.dice.randint(mood.shortest_sync_ns, mood.longest_sync_ns)
             self._scheduler.park("its disk", duration)
         self._scheduler.point(SYNC)
-        if mood.failing:
+        if self._disk.mood.failing:
             self._break("fsync failed")
 
     def _break(self, reason: str) -> None:
