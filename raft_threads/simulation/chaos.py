@@ -17,6 +17,10 @@ from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
 
 
+# How long after the last fault a server may still stop because of it, in virtual seconds.
+AFTERMATH = 1.0
+
+
 @dataclass(frozen=True)
 class Profile:
     """How rough a run is. Intervals are mean virtual seconds; 0 means never."""
@@ -134,8 +138,11 @@ class Chaos:
         cluster.heal()
         for server in cluster.servers:
             cluster.disks[server].mood = DiskMood()
-            if server not in cluster.running or cluster.running[server].node.failure is not None:
-                self._restart(server)
+            self._restart(server)
+        # A server whose disk failed just before may still be about to notice.
+        cluster.run_for(AFTERMATH)
+        for server in cluster.servers:
+            self._restart(server)
 
     def _repeat(self, act: Callable[[], None], mean: float) -> None:
         while True:
@@ -156,6 +163,7 @@ class Chaos:
             self._restart(server)
 
     def _restart(self, server: str) -> None:
+        """Start a server that is down, or has stopped because of its disk."""
         if server in self._cluster.running:
             if self._cluster.running[server].node.failure is None:
                 return
