@@ -18,7 +18,7 @@ from raft_threads.timing import Timing
 
 
 # How long after the last fault a server may still stop because of it, in virtual seconds.
-AFTERMATH = 1.0
+AFTERMATH = 0.5
 
 
 @dataclass(frozen=True)
