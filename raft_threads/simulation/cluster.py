@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
@@ -21,14 +22,17 @@ from raft_threads.node import Node
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
+from raft_threads.simulation.debuggers import known_at_every_prompt, refuse_to_wait_at_a_prompt
 from raft_threads.simulation.disk import SimulatedDisk
 from raft_threads.simulation.guard import guard
 from raft_threads.simulation.network import Exchange, Network, Port
+from raft_threads.simulation.pdb_in_threads import pdb_knows_threads
 from raft_threads.simulation.policies import CALM, Policy, Tendencies
 from raft_threads.simulation.primitives import Clock, Condition, Lock, SimulatedThreading
 from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
+from raft_threads.simulation.show import everything
 from raft_threads.simulation.stream import EventStream
 from raft_threads.state import Role, State
 from raft_threads.surroundings import LinksCut, LinksHealed, links_between
@@ -99,6 +103,7 @@ class SimulatedCluster:
         self.seed = seed
         self.timing = timing
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
+        self.scheduler.seed = seed
         self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
         self.network = Network(self.scheduler, self.servers, self.dice("network"))
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
@@ -111,14 +116,16 @@ class SimulatedCluster:
         self.scheduler.tell_of_stall = self.stream.tell_of_stall
         self._main_clock = Clock(self.scheduler)
         self._boots = 0
-        self._quiet = run_quietly()
+        self._preparations = ExitStack()
 
     def dice(self, purpose: str) -> random.Random:
         """Return random numbers for one purpose, which no other use of chance disturbs. Text seeds alike everywhere."""
         return random.Random(f"{self.seed} {purpose}")
 
     def __enter__(self) -> SimulatedCluster:
-        self._quiet.__enter__()
+        self._preparations.enter_context(run_quietly())
+        self._preparations.enter_context(pdb_knows_threads(self.scheduler))
+        self._preparations.enter_context(known_at_every_prompt(self))
         for server in self.servers:
             self.restart(server)
         return self
@@ -127,7 +134,7 @@ class SimulatedCluster:
         try:
             self.scheduler.close()
         finally:
-            self._quiet.__exit__(*details)
+            self._preparations.close()
 
     # Time
 
@@ -149,6 +156,7 @@ class SimulatedCluster:
         while not holds():
             if self.now >= deadline:
                 raise TimeoutError(f"not within {timeout:g} s: {what}\n{self.picture()}")
+            refuse_to_wait_at_a_prompt(what)
             self.stream.wake_main_at_next_event = True
             self.scheduler.park(what, self._main_clock.real_ns(deadline - self.now))
         self.stream.wake_main_at_next_event = False
@@ -168,6 +176,7 @@ class SimulatedCluster:
 
     def crash(self, server: str) -> None:
         """Crash a server: all its threads end where they are, and what its disk had not synced is lost (§5.5)."""
+        refuse_to_wait_at_a_prompt(f"the crash of {server}")
         boot = self.running.pop(server)
         self.network.ports.pop(server, None)
         self.disks[server].crash()
@@ -324,5 +333,5 @@ class SimulatedCluster:
         return "\n".join(draw_logs(self))
 
     def show(self) -> None:
-        """Print all logs and what each thread does: for use at a breakpoint."""
-        print(self.scheduler.describe(f"{self.now:.6f} s\n{self.picture()}"))
+        """Print all logs, all other state, what each thread does, and the messages under way: for a breakpoint."""
+        print("\n".join(everything(self)))

@@ -7,9 +7,11 @@ import random
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Optional
 
 from raft_threads.messages import Reply, Request
+from raft_threads.simulation.debuggers import refuse_to_wait_at_a_prompt
 from raft_threads.simulation.policies import MILLISECOND
 from raft_threads.simulation.scheduler import Group, Scheduler, Task
 from raft_threads.state import SafetyViolation
@@ -89,6 +91,15 @@ class Network:
         """Return the messages that are held back there, oldest first."""
         return [message for message, _ in self._held.get((sender, receiver), [])]
 
+    def links_held(self) -> list[tuple[str, str]]:
+        """Return the links on which messages are held back, in order."""
+        return sorted(link for link, messages in self._held.items() if messages)
+
+    def under_way(self) -> list[tuple[int, str, str, Message]]:
+        """Return the messages that will arrive: when (virtual nanoseconds), sender, receiver, message."""
+        calls = [(when_ns, call) for when_ns, call in self.scheduler.calls() if isinstance(call, partial)]
+        return [(when_ns, *call.args[:3]) for when_ns, call in calls if call.func == self._arrive]
+
     def release(self, sender: str, receiver: str, position: Optional[int] = None) -> None:
         """Deliver now what is held back there, and hold nothing any more; or only the message at `position`."""
         if position is not None:
@@ -102,6 +113,7 @@ class Network:
 
     def carry(self, sender: str, receiver: str, message: Message, deliver: Deliver) -> None:
         """Have `deliver` called when and as often as `message` arrives."""
+        refuse_to_wait_at_a_prompt(f"a message to {receiver}")
         self._messages += 1
         number = self._messages
         self.scheduler.point(SEND, number)
@@ -120,7 +132,7 @@ class Network:
         for _ in range(copies):
             self.scheduler.call_at(
                 self.scheduler.now_ns + weather.delay_ns(self._dice),
-                lambda: self._arrive(sender, receiver, number, message, deliver),
+                partial(self._arrive, sender, receiver, number, message, deliver),
             )
 
     def _arrive(self, sender: str, receiver: str, number: int, message: Message, deliver: Deliver) -> None:

@@ -17,12 +17,10 @@ DEEPEST = 4
 
 def describe_threads(scheduler: Scheduler, problem: str) -> str:
     """Return `problem`, the time, and a few lines for each thread."""
-    frames = sys._current_frames()
-    lines = [f"{problem} (at {scheduler.now_ns / SECOND:.6f} s, after {scheduler.steps} steps)"]
+    lines = [f"{problem} (at {scheduler.now_ns / SECOND:.6f} s, after {scheduler.steps} steps, seed {scheduler.seed})"]
     for task in scheduler.tasks:
         lines.append(f"  {task.name} {what_it_does(scheduler, task)}")
-        identifier = task.thread.ident if task.thread is not None else None
-        lines += [f"      {place}" for place in our_places(frames.get(identifier) if identifier else None)]
+        lines += [f"      {place}" for place in our_places(task)[:DEEPEST]]
     return "\n".join(lines)
 
 
@@ -37,10 +35,17 @@ def what_it_does(scheduler: Scheduler, task: Task) -> str:
     return f"waits for {task.why}{holder}"
 
 
-def our_places(frame: Optional[FrameType]) -> list[str]:
+def our_places(task: Task) -> list[str]:
     """Return where a thread is, innermost first, leaving out the simulation's own frames and the stdlib's."""
+    frame = frame_of(task)
     if frame is None:
         return []
     frames = reversed(traceback.extract_stack(frame))
     ours = [each for each in frames if each.filename.startswith(_PACKAGE) and not each.filename.startswith(_HERE)]
-    return [f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}" for each in ours[:DEEPEST]]
+    return [f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}" for each in ours]
+
+
+def frame_of(task: Task) -> Optional[FrameType]:
+    """Return the frame that a thread is in, None if it has not begun or has ended."""
+    identifier = task.thread.ident if task.thread is not None else None
+    return None if identifier is None else sys._current_frames().get(identifier)

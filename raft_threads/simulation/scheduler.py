@@ -11,13 +11,23 @@ from __future__ import annotations
 
 import _thread
 import heapq
+import logging
 import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Callable, NoReturn, Optional
 
-from raft_threads.simulation.debuggers import a_debugger_is_evaluating
+from raft_threads.simulation.debuggers import (
+    Breakpoints,
+    a_debugger_is_evaluating,
+    is_at_a_prompt,
+    refuse_to_wait_at_a_prompt,
+)
 from raft_threads.simulation.policies import Policy
+
+logger = logging.getLogger(__name__)
+# pytest leaves this module out of its tracebacks.
+__tracebackhide__ = True
 
 SECOND = 1_000_000_000
 # So many steps without the clock moving are no progress.
@@ -83,6 +93,8 @@ class Scheduler:
         self.current = self.main
         self.failure: Optional[BaseException] = None
         self.failed_task: Optional[Task] = None
+        # What a failure's note says beside thread and time.
+        self.seed: object = None
         self.tasks: dict[Task, None] = {self.main: None}
         # Makes a report of a problem, while all threads are still where it came up.
         self.describe: Callable[[str], str] = lambda problem: problem
@@ -95,7 +107,7 @@ class Scheduler:
         self._main_is_wanted = False
         self._countdown = policy.points_to_next_interruption()
         self._step_of_instant = 0
-        self._trace: Any = None
+        self._breakpoints = Breakpoints()
         self._stuck = False
 
     def number(self) -> int:
@@ -122,7 +134,7 @@ class Scheduler:
 
     def _thread_main(self, task: Task) -> None:
         task.gate.acquire()
-        self._follow_debugger()
+        self._breakpoints.take_over()
         try:
             if not task.doomed:
                 task.run()
@@ -144,6 +156,7 @@ class Scheduler:
 
     def kill(self, group: Group) -> None:
         """Have all threads of `group` unwind now, wherever they are. If the caller is one of them, it is the last."""
+        refuse_to_wait_at_a_prompt(f"the end of {group.name}")
         me = self.current
         self._unwind([task for task in group.tasks if task is not me])
         if me.group is group:
@@ -166,6 +179,7 @@ class Scheduler:
 
     def park(self, why: str, timeout_ns: Optional[int] = None) -> bool:
         """Wait until somebody wakes this thread; False if `timeout_ns` nanoseconds went by first."""
+        refuse_to_wait_at_a_prompt(why)
         me = self.current
         if me.doomed:
             raise Killed
@@ -190,6 +204,10 @@ class Scheduler:
         """Have `callback` called at that time, by whichever thread comes by. It must not wait, and not kill."""
         heapq.heappush(self._timers, (when_ns, self.number(), callback, 0))
 
+    def calls(self) -> list[tuple[int, Callback]]:
+        """Return what `call_at` has been given and is still to come, in order of time."""
+        return [(when_ns, due) for when_ns, _, due, _ in sorted(self._timers) if not isinstance(due, Task)]
+
     def _make_ready(self, task: Task) -> None:
         task.parked = False
         self._ready.append(task)
@@ -213,7 +231,7 @@ class Scheduler:
         me = self.current
         if me.doomed:
             raise Killed
-        if sys.gettrace() is not None and a_debugger_is_evaluating():
+        if a_debugger_is_evaluating():
             return
         self.steps += 1
         # Integers and tuples of them hash alike in all processes, text does not.
@@ -240,7 +258,7 @@ class Scheduler:
     def hesitate(self) -> None:
         """Have a slow thread stall, as it may before it takes a lock: what it is to do then may be outdated."""
         stall_ns = self.policy.slow_thread_stall_ns()
-        if stall_ns and not a_debugger_is_evaluating():
+        if stall_ns:
             self._stall(self.current, stall_ns)
 
     def _stall(self, me: Task, stall_ns: int) -> None:
@@ -250,8 +268,6 @@ class Scheduler:
     # The baton
 
     def _switch(self, me: Task) -> None:
-        if me is self.main:
-            self._trace = sys.gettrace()
         following = self._next()
         if following is not me:
             self._give_baton_to(following)
@@ -261,38 +277,53 @@ class Scheduler:
     def _after_wait(self, me: Task) -> None:
         if me is self.main and self.failure is not None:
             failure, self.failure = self.failure, None
+            self._tell_where_it_happened(failure)
             raise failure
         if me.doomed:
             raise Killed
 
     def _give_baton_to(self, task: Task) -> None:
+        self._breakpoints.hand_on()
         self.current = task
         task.gate.release()
 
     def _await_baton(self, me: Task) -> None:
-        if me is not self.main:
-            me.gate.acquire()
-            self._follow_debugger()
-            return
-        try:
-            me.gate.acquire()
-        except BaseException as interruption:
-            self._take_baton_back(interruption)
-
-    def _take_baton_back(self, interruption: BaseException) -> NoReturn:
-        """Ctrl-C or a test's time limit reached main while another thread ran: stop that one at its next point."""
-        if self.current is not self.main:
-            self.main.parked = False
-            if self.main not in self._ready:
-                self._ready.append(self.main)
-            self._want_main()
-            if not self.main.gate.acquire(timeout=INTERRUPTED_WAIT):
-                self._stuck = True
-                problem = "a thread runs on and on without a step, or waits outside of the simulation"
-                raise Stuck(self.describe(problem)) from interruption
+        if me is self.main:
+            self._await_baton_as_main()
         else:
-            self.main.gate.acquire(blocking=False)  # the baton came at the same moment
-        raise interruption
+            me.gate.acquire()
+        self._breakpoints.take_over()
+
+    def _await_baton_as_main(self) -> None:
+        """Wait for the baton. Ctrl-C or a test's time limit ends the wait, unless a person is at a prompt meanwhile."""
+        while True:
+            try:
+                self.main.gate.acquire()
+                return
+            except BaseException as interruption:
+                if not self._somebody_is_at_a_prompt():
+                    self._take_baton_back(interruption)
+                    raise
+
+    def _somebody_is_at_a_prompt(self) -> bool:
+        thread = self.current.thread
+        assert thread is not None and thread.ident is not None
+        return is_at_a_prompt(sys._current_frames().get(thread.ident))
+
+    def _take_baton_back(self, interruption: Optional[BaseException]) -> None:
+        """Stop the thread that runs at its next point, and let main go on. Raises Stuck if there is no such point."""
+        if self.current is self.main:
+            self.main.gate.acquire(timeout=1.0)  # the baton comes, or came, at the same moment
+            return
+        self.main.parked = False
+        if self.main not in self._ready:
+            self._ready.append(self.main)
+        self._want_main()
+        self._stuck = True
+        if not self.main.gate.acquire(timeout=INTERRUPTED_WAIT):
+            problem = f"{self.current.name} runs on and on without a step, or waits outside of the simulation"
+            raise Stuck(self.describe(problem)) from interruption
+        self._stuck = False
 
     def _next(self) -> Task:
         """Choose who runs next, and let the clock move on if nobody is ready."""
@@ -340,6 +371,8 @@ class Scheduler:
     def fail(self, error: BaseException) -> NoReturn:
         """End the simulation: `error` is raised in main. The calling thread unwinds."""
         if self.current is self.main:
+            self.failed_task = self.main
+            self._tell_where_it_happened(error)
             raise error
         self._note_failure(error)
         raise Killed
@@ -350,20 +383,28 @@ class Scheduler:
             self.failure = error
             self.failed_task = self.current
 
+    def _tell_where_it_happened(self, error: BaseException) -> None:
+        """Note thread, time and seed on an error that is raised in main: the traceback alone does not tell."""
+        task = self.failed_task or self.main
+        note = f"in {task.name} at {self.now_ns / SECOND:.6f} s of virtual time, seed {self.seed}"
+        if hasattr(error, "add_note"):
+            error.add_note(note)
+        else:
+            # Before Python 3.11 nobody but pytest shows notes.
+            error.__notes__ = [note]  # type: ignore[attr-defined]
+            logger.error("%s: %s", type(error).__name__, note)
+
     def close(self) -> None:
         """End all threads. Called by main."""
         if self._stuck:
             return
+        if self.current is not self.main:
+            self._take_baton_back(None)  # main was interrupted just after it had given the baton away
         others = [task for task in self.tasks if task is not self.main]
         self._unwind(others)
         for task in others:
             assert task.thread is not None
             task.thread.join()
-
-    def _follow_debugger(self) -> None:
-        """Be traced by the debugger that main is under, so that its breakpoints hold in every thread."""
-        if self._trace is not None and sys.gettrace() is None:
-            sys.settrace(self._trace)
 
 
 class Deadlock(Exception):

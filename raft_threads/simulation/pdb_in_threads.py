@@ -1,0 +1,132 @@
+"""pdb in a simulation: it says whose prompt it is, steps through that thread alone, and through no machinery.
+
+pdb knows of one thread. Left as it is, `step` would go on in whatever thread runs next, or lead from `with self._lock`
+into the scheduler. So while a simulation runs, a few of pdb's methods are replaced; `breakpoint()`, `pdb.set_trace()`,
+`pdb.post_mortem()`, `pytest --pdb` and `python -m pdb` all come by there.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any, Callable, Optional
+
+from raft_threads.simulation.debuggers import OpenPrompts, debugger_behind
+from raft_threads.simulation.scheduler import SECOND, Scheduler
+
+# What stepping passes over, and what `where` leaves out below a thread's own functions. Of the simulation itself only
+# the words that scenarios are written with are shown.
+_MACHINERY = ("raft_threads.simulation.", "raft_threads.invariants", "raft_threads.server_invariants")
+_SHOWN = "raft_threads.simulation.cluster"
+
+
+def is_machinery(frame: FrameType) -> bool:
+    """Return whether `frame` is of the simulation, and not of what is simulated."""
+    module = frame.f_globals.get("__name__", "")
+    return module == "threading" or (module.startswith(_MACHINERY) and module != _SHOWN)
+
+
+@contextmanager
+def pdb_knows_threads(scheduler: Scheduler) -> Iterator[None]:
+    """Teach pdb about the threads of `scheduler` for as long as the block runs."""
+    import bdb  # here, since most simulations run without a debugger's ever being asked for
+    import pdb
+
+    kinds: list[Any] = [pdb.Pdb]
+    # `python -m pdb` runs pdb as the module __main__: its class is another one.
+    debugger = debugger_behind(sys.gettrace())
+    if debugger is not None:
+        debugger.steps_in = threading.get_ident()
+        debugger.steps_through_machinery = False
+        if hasattr(debugger, "interaction") and not isinstance(debugger, pdb.Pdb):
+            kinds.append(type(debugger))
+    with ExitStack() as replacements:
+        for name, make in (("stop_here", stop_here), ("_set_stopinfo", set_stopinfo), ("get_stack", get_stack)):
+            replacements.enter_context(replaced(bdb.Bdb, name, make))
+        for kind in kinds:
+            replacements.enter_context(replaced(kind, "interaction", interaction))
+            replacements.enter_context(replaced(kind, "print_stack_entry", announcing(scheduler)))
+        yield
+
+
+@contextmanager
+def replaced(kind: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace the method `name` of `kind` by what `make` makes of it."""
+    original = getattr(kind, name)
+    setattr(kind, name, make(original))
+    try:
+        yield
+    finally:
+        setattr(kind, name, original)
+
+
+def set_stopinfo(original: Any) -> Any:
+    """Note the thread in which a step is asked for, and whether in the machinery: who stopped there wants to see it."""
+
+    def note_and_set(debugger: Any, *details: Any, **more: Any) -> None:
+        debugger.steps_in = threading.get_ident()
+        frame = getattr(debugger, "curframe", None)
+        debugger.steps_through_machinery = frame is not None and is_machinery(frame)
+        original(debugger, *details, **more)
+
+    return note_and_set
+
+
+def stop_here(original: Any) -> Any:
+    """Have `step`, `next` and `return` stop only in the thread that they were asked for in. Breakpoints are no steps."""
+
+    def stop_in_this_thread(debugger: Any, frame: FrameType) -> bool:
+        if debugger.steps_in != threading.get_ident():
+            return False
+        if is_machinery(frame) and not debugger.steps_through_machinery:
+            return False
+        return bool(original(debugger, frame))
+
+    return stop_in_this_thread
+
+
+def get_stack(original: Any) -> Any:
+    """Have `where` begin with the first function of our own."""
+
+    def get_our_stack(debugger: Any, frame: Optional[FrameType], traceback: Any) -> tuple[list[Any], int]:
+        stack, position = original(debugger, frame, traceback)
+        below = 0
+        while below < position and is_machinery(stack[below][0]):
+            below += 1
+        return stack[below:], position - below
+
+    return get_our_stack
+
+
+def interaction(original: Any) -> Any:
+    """Count the open prompts."""
+
+    def count_and_interact(debugger: Any, *details: Any, **more: Any) -> None:
+        OpenPrompts.count += 1
+        try:
+            original(debugger, *details, **more)
+        finally:
+            OpenPrompts.count -= 1
+
+    return count_and_interact
+
+
+def announcing(scheduler: Scheduler) -> Callable[[Any], Any]:
+    """Return what says above a prompt whose it is, if that or the time has changed since the last one."""
+    announced = [""]
+
+    def print_stack_entry(original: Any) -> Any:
+        def announce_and_print(debugger: Any, *details: Any, **more: Any) -> None:
+            current = scheduler.current
+            whose = f"{current.name} at {scheduler.now_ns / SECOND:.6f} s"
+            if current.thread is threading.current_thread() and [whose] != announced:
+                announced[:] = [whose]
+                debugger.message(whose)
+            original(debugger, *details, **more)
+
+        return announce_and_print
+
+    return print_stack_entry

@@ -1,0 +1,101 @@
+"""A whole cluster on one screen: logs (Fig. 6), the other state (Fig. 2), threads, and messages on their way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from raft_threads.diagrams.words import line_of_message
+from raft_threads.log_drawing import draw_logs
+from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.simulation.reports import our_places, what_it_does
+from raft_threads.simulation.scheduler import SECOND
+from raft_threads.state import Role, State
+
+if TYPE_CHECKING:
+    from raft_threads.simulation.cluster import SimulatedCluster
+
+_RPCS = (RequestVote, RequestVoteReply, AppendEntries, AppendEntriesReply)
+_STATE = ("", "role", "current_term", "voted_for", "commit_index", "last_applied", "")
+
+
+def everything(cluster: SimulatedCluster) -> list[str]:
+    """Return the lines of the picture: what the paper draws first."""
+    return [
+        f"{cluster.now:.6f} s, seed {cluster.seed}",
+        "",
+        *draw_logs(cluster),
+        "[ ] known to be committed  ( ) not known to be",
+        "",
+        *states(cluster),
+        "",
+        *threads(cluster),
+        "",
+        *messages(cluster),
+    ]
+
+
+def states(cluster: SimulatedCluster) -> list[str]:
+    """Return a row for each running server, with the State of Fig. 2 that is not its log."""
+    rows: list[Sequence[str]] = [_STATE]
+    for server in cluster.servers:
+        if server in cluster.running:
+            state = cluster.state(server)
+            numbers = (state.current_term, state.voted_for, state.commit_index, state.last_applied)
+            rows.append((server, state.role.value, *map(str, numbers), "  ".join(remarks(state))))
+    return aligned(rows)
+
+
+def remarks(state: State) -> list[str]:
+    """Return what only some servers have: leaders their indexes, candidates their votes; and what is not saved yet."""
+    said = []
+    if state.role is Role.LEADER:
+        said += [f"next_index {by_server(state.next_index)}", f"match_index {by_server(state.match_index)}"]
+    if state.role is Role.CANDIDATE:
+        votes = {voter: "yes" if granted else "no" for voter, granted in state.votes.items()}
+        said.append(f"votes {by_server(votes)}")
+    if not state.term_and_vote_are_saved():
+        said.append("term and vote are not saved yet")
+    if state.log.saved_index < state.log.last_index:
+        said.append(f"entries from {state.log.saved_index + 1} on are not saved yet")
+    return said
+
+
+def by_server(values: dict[str, Any]) -> str:
+    """Return `n1=2 n2=1`."""
+    return " ".join(f"{server}={values[server]}" for server in sorted(values))
+
+
+def threads(cluster: SimulatedCluster) -> list[str]:
+    """Return what each thread does, and where, in a line each; `main` runs the script, the others are the servers'."""
+    scheduler = cluster.scheduler
+    rows = []
+    for task in sorted(scheduler.tasks, key=lambda task: (task.group is not None, task.name)):
+        places = our_places(task)
+        rows.append((task.name, what_it_does(scheduler, task), places[0].rpartition(": ")[0] if places else ""))
+    return aligned(rows)
+
+
+def messages(cluster: SimulatedCluster) -> list[str]:
+    """Return the messages on their way with the times of their arrivals, those held back, and the links that are cut."""
+    network = cluster.network
+    lines = [
+        f"{sender} -> {receiver}  {text_of(message)}, arrives at {when_ns / SECOND:.6f} s"
+        for when_ns, sender, receiver, message in network.under_way()
+    ]
+    for sender, receiver in network.links_held():
+        lines += [f"{sender} -> {receiver}  {text_of(each)}, held back" for each in network.held(sender, receiver)]
+    cut = ", ".join(f"{sender} -> {receiver}" for sender, receiver in network.cut_links())
+    return (lines or ["no message is on its way"]) + ([f"cut: {cut}"] if cut else [])
+
+
+def text_of(message: Any) -> str:
+    """Return a message in a line; what clients say is named only."""
+    return line_of_message(message) if isinstance(message, _RPCS) else f"{type(message).__name__} of a client"
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return `rows` as lines, with their columns below each other."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
