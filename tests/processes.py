@@ -24,8 +24,8 @@ def command_line(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which the package is found from anywhere."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    """Return an environment in which the package, and the tests' helpers, are found from anywhere."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,14 @@ class Terminal:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return our side of the terminal, for `select`."""
+        return self._side
+
+    def close(self) -> None:
+        """Kill the process, if it has not ended."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(PATIENCE)

@@ -158,7 +158,7 @@ class SimulatedCluster:
                 raise TimeoutError(f"not within {timeout:g} s: {what}\n{self.picture()}")
             refuse_to_wait_at_a_prompt(what)
             self.stream.wake_main_at_next_event = True
-            self.scheduler.park(what, self._main_clock.real_ns(deadline - self.now))
+            self.scheduler.park(f"this: {what}", self._main_clock.real_ns(deadline - self.now))
         self.stream.wake_main_at_next_event = False
 
     def run_until_event(self, kind: type[E], matches: Callable[[E], bool] = lambda event: True, since: int = 0) -> E:

@@ -70,6 +70,10 @@ def set_stopinfo(original: Any) -> Any:
         debugger.steps_in = threading.get_ident()
         frame = getattr(debugger, "curframe", None)
         debugger.steps_through_machinery = frame is not None and is_machinery(frame)
+        # Until Python 3.13, `next` at the end of a function does not stop in the caller if nothing there was traced.
+        ending = getattr(debugger, "frame_returning", None)
+        if ending is not None and ending.f_back is not None and ending.f_back.f_trace is None:
+            ending.f_back.f_trace = debugger.trace_dispatch
         original(debugger, *details, **more)
 
     return note_and_set

@@ -52,7 +52,9 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of this clock."""
-        self._scheduler.park(f"sleeps for {seconds:g} s", self.real_ns(seconds))
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self._scheduler.park(f"{seconds:g} s to go by", self.real_ns(seconds))
 
 
 class Lock:
@@ -134,8 +136,8 @@ class Lock:
     def _take(self, me: Task) -> None:
         """Wait without a time limit. Reports a circle of threads that wait for each other at once."""
         while self.owner is not None:
-            self._check_for_circle(me)
             me.blocked_on = self
+            self._check_for_circle(me)
             self._waiters.append(me)
             self._scheduler.park(self.name)
             me.blocked_on = None
@@ -164,14 +166,13 @@ class Lock:
                 return
 
     def _check_for_circle(self, me: Task) -> None:
-        circle = [me.name]
-        lock: Any = self
+        circle = []
+        waiter, lock = me, self
         while lock is not None and lock.owner is not None:
-            circle.append(f"{lock.name} of {lock.owner.name}")
+            circle.append(f"{waiter.name} waits for {lock.name}, held by {lock.owner.name}")
             if lock.owner is me:
-                problem = "each waits for the next: " + ", which waits for ".join(circle)
-                self._scheduler.fail(Deadlock(self._scheduler.describe(problem)))
-            lock = lock.owner.blocked_on
+                self._scheduler.fail(Deadlock(self._scheduler.describe("; ".join(circle))))
+            waiter, lock = lock.owner, lock.owner.blocked_on
 
 
 class RLock(Lock):
@@ -330,6 +331,8 @@ class Thread:
         scheduler = self._scheduler
         if self._task is None:
             raise RuntimeError("cannot join thread before it is started")
+        if self._task is scheduler.current:
+            raise RuntimeError("cannot join current thread")
         if not self._task.done:
             refuse_to_wait_at_a_prompt(f"the end of {self.name}")
         deadline_ns = None if timeout is None else scheduler.now_ns + self._clock.real_ns(timeout)

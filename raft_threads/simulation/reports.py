@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -10,8 +11,8 @@ from typing import Optional
 
 from raft_threads.simulation.scheduler import SECOND, Scheduler, Task
 
-_HERE = str(Path(__file__).resolve().parent)
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+# Where code lies that a report leaves out: the simulation, the stdlib, what pip installs.
+_NOT_OURS = tuple({str(Path(__file__).resolve().parent), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))})
 DEEPEST = 4
 
 
@@ -26,22 +27,21 @@ def describe_threads(scheduler: Scheduler, problem: str) -> str:
 
 def what_it_does(scheduler: Scheduler, task: Task) -> str:
     """Return in a few words what `task` does or waits for."""
+    lock = task.blocked_on
+    if lock is not None:
+        return f"waits for {lock.name}" + (f", held by {lock.owner.name}" if lock.owner is not None else "")
     if task is scheduler.current:
         return "runs"
-    if not task.parked:
-        return "is ready to run"
-    lock = task.blocked_on
-    holder = f", held by {lock.owner.name}" if lock is not None and lock.owner is not None else ""
-    return f"waits for {task.why}{holder}"
+    return f"waits for {task.why}" if task.parked else "is ready to run"
 
 
 def our_places(task: Task) -> list[str]:
-    """Return where a thread is, innermost first, leaving out the simulation's own frames and the stdlib's."""
+    """Return where a thread is, innermost first: without the simulation, the stdlib and pytest."""
     frame = frame_of(task)
     if frame is None:
         return []
     frames = reversed(traceback.extract_stack(frame))
-    ours = [each for each in frames if each.filename.startswith(_PACKAGE) and not each.filename.startswith(_HERE)]
+    ours = [each for each in frames if not each.filename.startswith((*_NOT_OURS, "<"))]
     return [f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}" for each in ours]
 
 

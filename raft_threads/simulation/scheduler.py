@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import _thread
 import heapq
-import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -23,9 +22,9 @@ from raft_threads.simulation.debuggers import (
     is_at_a_prompt,
     refuse_to_wait_at_a_prompt,
 )
+from raft_threads.simulation.notes import add_note
 from raft_threads.simulation.policies import Policy
 
-logger = logging.getLogger(__name__)
 # pytest leaves this module out of its tracebacks.
 __tracebackhide__ = True
 
@@ -263,7 +262,7 @@ class Scheduler:
 
     def _stall(self, me: Task, stall_ns: int) -> None:
         self.tell_of_stall(me, stall_ns)
-        self.park("stalled", stall_ns)
+        self.park("the end of a stall", stall_ns)
 
     # The baton
 
@@ -319,11 +318,14 @@ class Scheduler:
         if self.main not in self._ready:
             self._ready.append(self.main)
         self._want_main()
+        running = self.current.name
         self._stuck = True
         if not self.main.gate.acquire(timeout=INTERRUPTED_WAIT):
-            problem = f"{self.current.name} runs on and on without a step, or waits outside of the simulation"
+            problem = f"{running} runs on and on without a step, or waits outside of the simulation"
             raise Stuck(self.describe(problem)) from interruption
         self._stuck = False
+        if interruption is not None and not isinstance(interruption, KeyboardInterrupt):
+            add_note(interruption, self.describe(f"interrupted while {running} ran"))
 
     def _next(self) -> Task:
         """Choose who runs next, and let the clock move on if nobody is ready."""
@@ -384,15 +386,9 @@ class Scheduler:
             self.failed_task = self.current
 
     def _tell_where_it_happened(self, error: BaseException) -> None:
-        """Note thread, time and seed on an error that is raised in main: the traceback alone does not tell."""
+        """Note thread, time and seed on an error that is raised in main: the traceback does not tell them."""
         task = self.failed_task or self.main
-        note = f"in {task.name} at {self.now_ns / SECOND:.6f} s of virtual time, seed {self.seed}"
-        if hasattr(error, "add_note"):
-            error.add_note(note)
-        else:
-            # Before Python 3.11 nobody but pytest shows notes.
-            error.__notes__ = [note]  # type: ignore[attr-defined]
-            logger.error("%s: %s", type(error).__name__, note)
+        add_note(error, f"in {task.name} at {self.now_ns / SECOND:.6f} s of virtual time, seed {self.seed}")
 
     def close(self) -> None:
         """End all threads. Called by main."""

@@ -1,0 +1,203 @@
+"""A breakpoint in any thread of a simulation stops all servers and the clock, and looking around changes nothing.
+
+pdb runs as a person runs it, on a terminal. All terminals are opened at once, and stay at their prompts together.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import debugged_election
+import pytest
+from processes import ROOT
+from raw_sockets import PATIENCE
+from terminals import Terminal
+
+# How long nothing may happen at an open prompt (real seconds): election timeouts are a tenth of it.
+SILENCE = 2.5
+SCRIPT = str(ROOT / "tests" / "debugged_election.py")
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+TEST_FILE = """
+import debugged_election
+
+def test_a_breakpoint_in_a_server_changes_nothing():
+    undisturbed = debugged_election.run()
+    assert debugged_election.run("breakpoint") == undisturbed
+"""
+
+
+def line_of(file: str, text: str) -> int:
+    """Return the number of the first line of a module that holds `text`."""
+    lines = (ROOT / "raft_threads" / file).read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+FIRST_LINE = f"raft_threads/election.py:{line_of('election.py', 'state.current_term += 1')}"
+
+
+@pytest.fixture(scope="module")
+def test_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file for pytest with a breakpoint in it."""
+    path = tmp_path_factory.mktemp("debugged") / "test_with_a_breakpoint.py"
+    path.write_text(TEST_FILE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def frozen(test_file: Path) -> Iterator[dict[str, Terminal]]:
+    """Programs whose election timer of n1 has been at a prompt for some seconds, in which they printed nothing."""
+    under_pytest = [*PYTEST, "--rootdir", str(test_file.parent), str(test_file)]
+    terminals = {
+        "breakpoint()": Terminal([sys.executable, SCRIPT, "breakpoint"]),
+        "pdb.set_trace()": Terminal([sys.executable, SCRIPT, "set_trace"]),
+        "pdb.Pdb().set_trace()": Terminal([sys.executable, SCRIPT, "bare"]),
+        "pdb.post_mortem()": Terminal([sys.executable, SCRIPT, "post_mortem"]),
+        "breakpoint() in main": Terminal([sys.executable, SCRIPT, "main"]),
+        "pytest": Terminal(under_pytest),
+        "pytest -s": Terminal([*under_pytest, "-s"]),
+        "python -m pdb": Terminal([sys.executable, "-m", "pdb", SCRIPT]),
+    }
+    try:
+        terminals["python -m pdb"].prompt()
+        terminals["python -m pdb"].ask(f"b {FIRST_LINE}")
+        terminals["python -m pdb"].type("c")
+        for terminal in terminals.values():
+            terminal.prompt()
+        spoke = select.select(list(terminals.values()), [], [], SILENCE)[0]
+        assert not spoke, [name for name, terminal in terminals.items() if terminal in spoke]
+        yield terminals
+    finally:
+        for terminal in terminals.values():
+            terminal.close()
+
+
+def leave(terminal: Terminal, way: str) -> None:
+    """Let the program run to its end, and check that its fingerprint is that of a run that nobody looked at."""
+    terminal.type("c")
+    if way == "python -m pdb":
+        terminal.prompt()
+        terminal.type("q")
+    assert terminal.end() == 0, terminal.text
+    if way.startswith("pytest"):
+        assert "1 passed" in terminal.text
+    else:
+        assert f"fingerprint {debugged_election.run()}\n" in terminal.text
+
+
+@pytest.mark.parametrize("way", ["breakpoint()", "pdb.set_trace()", "pytest", "pytest -s", "python -m pdb"])
+def test_whoever_looks_around_and_steps_in_a_servers_thread_changes_nothing(frozen: dict[str, Terminal], way: str) -> None:
+    """Expressions that call into servers, also into the one whose lock is held; `where`, `next` and `step`."""
+    terminal = frozen[way]
+    assert "n1/election-timer at 0.000000 s" in terminal.text
+    assert "role='follower', term=0" in terminal.ask("cluster.node('n3').status()")
+    assert "role='follower', term=0" in terminal.ask("cluster.node('n1').status()")
+    assert "n1 follower, term 0" in terminal.ask("cluster.show()")
+    assert "n3 follower, term 0" in terminal.ask("print(cluster.picture())")
+    assert "GuardedState" not in terminal.ask("p cluster.state('n1')")
+    first = re.findall(r"^[> ] (\S+)\(\d+\)(\w+)", terminal.ask("where"), re.MULTILINE)
+    assert [function for _, function in first][:3] == ["_run", "_election_timer_main", "_start_election"]
+    for command in ("n", "n", "s", "n", "n", "s"):
+        assert "/simulation/" not in terminal.ask(command)
+    assert "/simulation/" not in terminal.ask("where")
+    leave(terminal, way)
+
+
+@pytest.mark.parametrize("way", ["pdb.Pdb().set_trace()", "pdb.post_mortem()", "breakpoint() in main"])
+def test_every_other_way_to_a_prompt_changes_nothing_either(frozen: dict[str, Terminal], way: str) -> None:
+    """At a prompt after a failure, this thread has no trace function that would tell of a debugger."""
+    terminal = frozen[way]
+    assert "ServerStatus(id='n3'" in terminal.ask("cluster.node('n3').status()")
+    assert "n1 " in terminal.ask("cluster.show()")
+    assert "WouldWait" in terminal.ask("cluster.run_for(1)")
+    leave(terminal, way)
+
+
+def test_what_would_have_to_wait_is_refused_at_a_prompt_and_has_no_effect() -> None:
+    """Nobody else runs: whoever waited would wait for ever."""
+    with Terminal([sys.executable, SCRIPT, "breakpoint"]) as terminal:
+        terminal.prompt()
+        for command in (
+            "cluster.put('x', '2', via='n2')",
+            "cluster.crash('n3')",
+            "cluster.run_until(lambda: False, 'never')",
+            "cluster.node('n2').wait_until_stopping()",
+            "cluster.node('n2')._monitor.election_due.wait(1)",
+            "cluster.node('n2')._threads[0].join()",
+        ):
+            assert "WouldWait" in terminal.ask(command), terminal.text
+        leave(terminal, "breakpoint()")
+
+
+def test_next_over_a_line_that_waits_comes_back_to_this_thread() -> None:
+    """Others run meanwhile, time goes by, and the prompt says so."""
+    with Terminal([sys.executable, "-m", "pdb", SCRIPT]) as terminal:
+        terminal.prompt()
+        terminal.ask(f"b raft_threads/peer_thread.py:{line_of('peer_thread.py', 'reply = self._transport.call(')}")
+        terminal.type("c")
+        stopped = re.search(r"^(n1/peer-n\d) at 0.000000 s$", terminal.prompt(), re.MULTILINE)
+        assert stopped
+        terminal.ask("cl 1")
+        answer = terminal.ask("n")
+        assert f"{stopped.group(1)} at 0.002000 s" in answer, "a message takes a millisecond"
+        assert "with monitor.lock:" in answer
+        assert "_answered(request, reply)" in terminal.ask("s"), "taking the lock leads into no scheduler"
+        leave(terminal, "python -m pdb")
+
+
+def test_a_breakpoint_that_is_set_in_one_thread_holds_in_all() -> None:
+    """Also in loops that run already: pdb knows of the thread it was called in only."""
+    receipt = f"raft_threads/node.py:{line_of('node.py', 'reply = election.handle_request_vote(')}"
+    loop = f"raft_threads/peer_thread.py:{line_of('peer_thread.py', 'request = self._next_request()')}"
+    with Terminal([sys.executable, SCRIPT, "breakpoint"]) as terminal:
+        terminal.prompt()
+        # A condition is judged in the thread that comes by, and must not count as a step of it either.
+        terminal.ask(f"b {receipt}, cluster.node('n3').status().role == 'follower'")
+        terminal.ask(f"b {loop}")
+        assert re.search(r"^n1/peer-n[23] at 0.000000 s$", terminal.ask("c"), re.MULTILINE)
+        terminal.ask("cl 2")
+        stops = [terminal.ask("c"), terminal.ask("c")]
+        assert sorted(re.findall(r"^(n\d/rpc-from-n1) at", "".join(stops), re.MULTILINE)) == [
+            "n2/rpc-from-n1",
+            "n3/rpc-from-n1",
+        ]
+        leave(terminal, "breakpoint()")
+
+
+def test_quitting_at_a_prompt_ends_the_program_at_once() -> None:
+    """All threads unwind, whichever of them was asked to quit."""
+    with Terminal([sys.executable, SCRIPT, "breakpoint"]) as terminal:
+        terminal.prompt()
+        began = time.monotonic()
+        terminal.type("q")
+        assert terminal.end() == 1
+        assert time.monotonic() - began < PATIENCE / 2
+        assert "BdbQuit" in terminal.text
+
+
+def test_ctrl_c_at_a_servers_prompt_leaves_the_prompt_as_it_is() -> None:
+    """The signal reaches main, which waits; it goes on waiting, as for a prompt of its own."""
+    with Terminal([sys.executable, SCRIPT, "bare"]) as terminal:
+        terminal.prompt()
+        terminal.interrupt()
+        assert terminal.stays_silent(0.3)
+        assert "n1 follower, term 0" in terminal.ask("cluster.show()")
+        leave(terminal, "breakpoint()")
+
+
+def test_a_time_limit_does_not_end_a_test_at_whose_prompt_somebody_sits(tmp_path: Path) -> None:
+    """pytest-timeout does not notice a prompt that pytest has not opened."""
+    path = tmp_path / "test_with_a_bare_pdb.py"
+    path.write_text(TEST_FILE.replace('"breakpoint"', '"bare"'))
+    options = ["-s", "--timeout", "0.5", "--timeout-method", "signal", "--rootdir", str(tmp_path)]
+    with Terminal([*PYTEST, *options, str(path)]) as terminal:
+        terminal.prompt()
+        for _ in ("before the stacks", "after them"):
+            terminal.read_until("Timeout +")
+        terminal.read_until("\n")
+        assert "ServerStatus" in terminal.ask("cluster.node('n3').status()")
+        leave(terminal, "pytest")
