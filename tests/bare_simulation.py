@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from raft_threads.simulation.policies import CALM, Policy, Tendencies
@@ -28,7 +29,7 @@ def simulation(seed: int = 0, tendencies: Tendencies = CALM) -> Iterator[Simulat
     """Make the caller the simulation's main thread; end all others when the block is left."""
     scheduler = Scheduler(Policy(tendencies, random.Random(f"{seed} schedule")))
     scheduler.seed = seed
-    scheduler.describe = lambda problem: describe_threads(scheduler, problem)
+    scheduler.describe = partial(describe_threads, scheduler)
     clock, group = Clock(scheduler), Group("mortal")
     try:
         yield Simulation(

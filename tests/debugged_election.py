@@ -33,7 +33,7 @@ WAYS: dict[str, Callable[[], None]] = {
 
 
 def run(way: str = "none", way_in_main: str = "none") -> int:
-    """Return the fingerprint of the run. Prompts open when n1 begins its election, and in main when it has been elected."""
+    """Return the fingerprint of the run. Prompts open when n1 begins its election, and in main when it is elected."""
     original = election.begin_election
 
     def begin_election(state: State) -> None:

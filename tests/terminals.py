@@ -1,4 +1,4 @@
-"""A program on a pseudo-terminal, as a person has it who debugs: reads its prompts, types commands, waits and watches."""
+"""A program on a pseudo-terminal, as whoever debugs has it: reads its prompts, types commands, watches."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raw_sockets import PATIENCE
-
 from processes import ROOT, environment
+from raw_sockets import PATIENCE
 
 PROMPT = "(Pdb) "
 # What a terminal is told about colours and the cursor.
@@ -85,9 +83,9 @@ class Terminal:
         """Return whether nothing is printed for so long."""
         return not self._read(seconds)
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C, as far as the process is concerned."""
-        self._process.send_signal(signal.SIGINT)
+    def send(self, number: int) -> None:
+        """Send the process a signal: SIGINT is what Ctrl-C does."""
+        self._process.send_signal(number)
 
     def end(self) -> int:
         """Read everything up to the end of the process; return its exit code."""

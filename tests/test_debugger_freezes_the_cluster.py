@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import select
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -90,7 +91,7 @@ def leave(terminal: Terminal, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["breakpoint()", "pdb.set_trace()", "pytest", "pytest -s", "python -m pdb"])
-def test_whoever_looks_around_and_steps_in_a_servers_thread_changes_nothing(frozen: dict[str, Terminal], way: str) -> None:
+def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen: dict[str, Terminal], way: str) -> None:
     """Expressions that call into servers, also into the one whose lock is held; `where`, `next` and `step`."""
     terminal = frozen[way]
     assert "n1/election-timer at 0.000000 s" in terminal.text
@@ -183,7 +184,7 @@ def test_ctrl_c_at_a_servers_prompt_leaves_the_prompt_as_it_is() -> None:
     """The signal reaches main, which waits; it goes on waiting, as for a prompt of its own."""
     with Terminal([sys.executable, SCRIPT, "bare"]) as terminal:
         terminal.prompt()
-        terminal.interrupt()
+        terminal.send(signal.SIGINT)
         assert terminal.stays_silent(0.3)
         assert "n1 follower, term 0" in terminal.ask("cluster.show()")
         leave(terminal, "breakpoint()")
@@ -193,9 +194,10 @@ def test_a_time_limit_does_not_end_a_test_at_whose_prompt_somebody_sits(tmp_path
     """pytest-timeout does not notice a prompt that pytest has not opened."""
     path = tmp_path / "test_with_a_bare_pdb.py"
     path.write_text(TEST_FILE.replace('"breakpoint"', '"bare"'))
-    options = ["-s", "--timeout", "0.5", "--timeout-method", "signal", "--rootdir", str(tmp_path)]
+    options = ["-s", "--timeout", str(PATIENCE), "--timeout-method", "signal", "--rootdir", str(tmp_path)]
     with Terminal([*PYTEST, *options, str(path)]) as terminal:
         terminal.prompt()
+        terminal.send(signal.SIGALRM)  # time is up
         for _ in ("before the stacks", "after them"):
             terminal.read_until("Timeout +")
         terminal.read_until("\n")

@@ -183,7 +183,7 @@ def a_thread_is_started_once_and_joined_at_will(threading: Any, time: Any) -> St
 
 def a_thread_cannot_wait_for_its_own_end(threading: Any, time: Any) -> Story:
     told: list[Any] = []
-    thread = threading.Thread(target=lambda: told.append(error_of(thread.join)), name="selfish")
+    thread: Any = threading.Thread(target=lambda: told.append(error_of(thread.join)), name="selfish")
     thread.start()
     thread.join()
     return told

@@ -110,6 +110,6 @@ class Breakpoints:
 
 
 def debugger_behind(trace: Any) -> Any:
-    """Return the pdb, or whatever else is made of `bdb`, whose trace function this is; None for others' and for none."""
+    """Return the pdb, or whatever else is made of `bdb`, whose trace function this is; None for any other."""
     debugger = getattr(trace, "__self__", None)
     return debugger if hasattr(debugger, "breaks") and hasattr(debugger, "break_anywhere") else None

@@ -25,7 +25,7 @@ _SHOWN = "raft_threads.simulation.cluster"
 
 def is_machinery(frame: FrameType) -> bool:
     """Return whether `frame` is of the simulation, and not of what is simulated."""
-    module = frame.f_globals.get("__name__", "")
+    module: str = frame.f_globals.get("__name__", "")
     return module == "threading" or (module.startswith(_MACHINERY) and module != _SHOWN)
 
 
@@ -80,7 +80,7 @@ def set_stopinfo(original: Any) -> Any:
 
 
 def stop_here(original: Any) -> Any:
-    """Have `step`, `next` and `return` stop only in the thread that they were asked for in. Breakpoints are no steps."""
+    """Have `step`, `next` and `return` stop only in the thread that they were asked for in."""
 
     def stop_in_this_thread(debugger: Any, frame: FrameType) -> bool:
         if debugger.steps_in != threading.get_ident():

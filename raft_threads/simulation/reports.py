@@ -30,9 +30,9 @@ def what_it_does(scheduler: Scheduler, task: Task) -> str:
     lock = task.blocked_on
     if lock is not None:
         return f"waits for {lock.name}" + (f", held by {lock.owner.name}" if lock.owner is not None else "")
-    if task is scheduler.current:
-        return "runs"
-    return f"waits for {task.why}" if task.parked else "is ready to run"
+    if task.parked:
+        return f"waits for {task.why}"
+    return "runs" if task is scheduler.current else "is ready to run"
 
 
 def our_places(task: Task) -> list[str]:

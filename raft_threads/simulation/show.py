@@ -77,7 +77,7 @@ def threads(cluster: SimulatedCluster) -> list[str]:
 
 
 def messages(cluster: SimulatedCluster) -> list[str]:
-    """Return the messages on their way with the times of their arrivals, those held back, and the links that are cut."""
+    """Return the messages on their way, with their times of arrival, those held back, and the links that are cut."""
     network = cluster.network
     lines = [
         f"{sender} -> {receiver}  {text_of(message)}, arrives at {when_ns / SECOND:.6f} s"
