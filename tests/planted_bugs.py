@@ -239,6 +239,21 @@ def the_end_of_a_write_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(disk.Disk, "_write", write)
 
 
+def a_deposed_leader_does_not_wake_its_election_timer(patch: pytest.MonkeyPatch) -> None:
+    """One more: as a leader it had no timer, and now it never starts an election again."""
+
+    def enter_role(self: Any, before: Any) -> None:
+        notify = self.election_due.notify
+        self.election_due.notify = lambda: None
+        try:
+            original(self, before)
+        finally:
+            self.election_due.notify = notify
+
+    original = monitor.Monitor._enter_role
+    patch.setattr(monitor.Monitor, "_enter_role", enter_role)
+
+
 BUGS: list[Plant] = [
     reply_of_an_old_term_is_believed,
     vote_is_not_persisted,
@@ -256,4 +271,5 @@ BUGS: list[Plant] = [
     if_for_while_around_the_wait_for_the_election_timeout,
     commit_does_not_wake_the_applier,
     the_end_of_a_write_wakes_nobody,
+    a_deposed_leader_does_not_wake_its_election_timer,
 ]

@@ -29,6 +29,7 @@ SIGNS = {
     "if_for_while_around_the_wait_for_the_election_timeout": {"Election Timeout"},
     "commit_does_not_wake_the_applier": {"NoProgress"},
     "the_end_of_a_write_wakes_nobody": {"NoProgress"},
+    "a_deposed_leader_does_not_wake_its_election_timer": {"NoProgress"},
 }
 
 

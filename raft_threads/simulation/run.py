@@ -12,8 +12,9 @@ from raft_threads.linearizability import check, describe
 from raft_threads.simulation.chaos import Chaos, profile_named
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.run_quietly import unlogged
-from raft_threads.simulation.scheduler import SECOND
+from raft_threads.simulation.scheduler import SECOND, Task
 from raft_threads.simulation.workload import Workload
+from raft_threads.state import Role
 from raft_threads.trace import TraceWriter, Writable
 
 # Once nothing goes wrong any more, all must be well again within so many virtual seconds.
@@ -134,9 +135,22 @@ def check_nothing_is_left_undone(cluster: SimulatedCluster) -> None:
             raise NoProgress(cluster.scheduler.describe(f"{server} has not saved and applied all of its log"))
     long_ago = cluster.scheduler.now_ns - SECOND
     for task in cluster.scheduler.tasks:
-        forgotten = task.why in cluster.never_long or task.blocked_on is not None
-        if task.parked and task.parked_since_ns < long_ago and forgotten:
+        if task.parked and task.parked_since_ns < long_ago and must_not_wait_for_ever(cluster, task):
             raise NoProgress(cluster.scheduler.describe(f"{task.name} waits for {task.why} and is not woken"))
+
+
+def must_not_wait_for_ever(cluster: SimulatedCluster, task: Task) -> bool:
+    """Return whether `task`, which waits, has been forgotten: by who holds what it needs, or by its own clock.
+
+    A leader's heartbeats and the others' election timers come by themselves (§5.2); all else waits for something to do.
+    """
+    if task.why in cluster.never_long or task.blocked_on is not None:
+        return True
+    server, _, purpose = task.name.partition("/")
+    if task.wakes_by_itself or server not in cluster.servers:
+        return False
+    leads = cluster.state(server).role is Role.LEADER
+    return purpose.startswith("peer-") if leads else purpose == "election-timer"
 
 
 def check_history(workload: Workload) -> None:

@@ -67,6 +67,7 @@ class Task:
         self.done = False
         self.parkings = 0
         self.parked_since_ns = 0
+        self.wakes_by_itself = False
         self.priority = 0.0
         self.slow = False
         # For reports, and to find deadlocks: what it waits for, and the lock if it waits for one without a time limit.
@@ -187,6 +188,7 @@ class Scheduler:
         me.woken = False
         me.parkings += 1
         me.parked_since_ns = self.now_ns
+        me.wakes_by_itself = timeout_ns is not None
         if timeout_ns is not None:
             heapq.heappush(self._timers, (self.now_ns + timeout_ns, self.number(), me, me.parkings))
         self._switch(me)
