@@ -182,7 +182,7 @@ def test_a_new_leader_expects_followers_to_match_and_knows_of_nothing_that_does(
     election.become_leader_if_elected(state)
     assert state.next_index == {"n2": 4, "n3": 4}
     assert state.match_index == {"n1": 3, "n2": 0, "n3": 0}
-    assert state.leader_id == "n1"
+    assert (state.leader_id, state.votes) == ("n1", {})
 
 
 def test_a_new_leader_counts_itself_only_up_to_what_its_own_disk_holds() -> None:

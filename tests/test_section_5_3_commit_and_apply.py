@@ -110,9 +110,9 @@ def test_a_follower_that_refuses_the_entries_commits_nothing() -> None:
     assert state.commit_index == 0
 
 
-@pytest.mark.parametrize("prev, leader_commit", [((3, 1), 1), ((1, 1), 3), ((0, 0), 3)])
+@pytest.mark.parametrize("prev, leader_commit", [((3, 1), 1), ((1, 1), 3), ((0, 0), 3), ((1, 1), 4)])
 def test_a_late_heartbeat_never_takes_the_commit_index_back(prev: tuple[int, int], leader_commit: int) -> None:
-    """Fig. 2, State: commitIndex increases monotonically."""
+    """Fig. 2, State: commitIndex increases monotonically; rule 5, read literally, would lower it in the last case."""
     state = server(1, 1, 1, current_term=1, commit_index=3)
     replication.handle_append_entries(state, append_entries(term=1, prev=prev, leader_commit=leader_commit))
     assert state.commit_index == 3

@@ -97,12 +97,13 @@ def test_a_second_leader_in_a_term_is_refused_and_changes_nothing() -> None:
     assert (state.role, state.leader_id, terms_of(state.log)) == (Role.LEADER, "n1", [1])
 
 
-def test_entries_that_contradict_committed_ones_are_refused_and_change_nothing() -> None:
+@pytest.mark.parametrize("current_term", [1, 3])
+def test_entries_that_contradict_committed_ones_are_refused_and_change_nothing(current_term: int) -> None:
     """Fig. 3, Leader Completeness: a committed entry is in the logs of all later leaders."""
-    state = server(1, 1, 1, current_term=1, commit_index=2)
+    state = server(1, 1, 1, current_term=current_term, commit_index=2)
     with pytest.raises(SafetyViolation, match="Leader Completeness"):
         replication.handle_append_entries(state, append_entries(3, 3, term=3, prev=(1, 1), leader_id="n2"))
-    assert (state.current_term, terms_of(state.log)) == (1, [1, 1, 1])
+    assert (state.current_term, terms_of(state.log)) == (current_term, [1, 1, 1])
 
 
 def test_entries_that_replace_uncommitted_ones_are_no_violation() -> None:
