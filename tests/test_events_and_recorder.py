@@ -128,8 +128,24 @@ def test_a_peer_is_reported_unreachable_once_and_reachable_once() -> None:
             lambda: sum(each.peer == "n2" for each in bench.recorder.events(events.MessageDropped)) >= 3, "three tries"
         )
         reachable.set()
-        bench.see(events.PeerReachable, peer="n2")
-        assert len([each for each in bench.recorder.events(events.PeerUnreachable) if each.peer == "n2"]) == 1
+        told = bench.recorder.position_after(bench.see(events.PeerReachable, peer="n2"))
+        for _ in range(3):
+            heard = bench.recorder.wait_for(events.ReplyReceived, lambda each: each.peer == "n2", told)
+            told = bench.recorder.position_after(heard)
+        for kind in (events.PeerUnreachable, events.PeerReachable):
+            assert len([each for each in bench.recorder.events(kind) if each.peer == "n2"]) == 1
+
+
+def test_peers_that_a_stopping_server_hears_no_more_are_not_reported_unreachable() -> None:
+    """It hung up itself."""
+    with Bench() as bench:
+        bench.transport.answer = silent
+        bench.transport.gate.close()
+        bench.node.expire_election_timer()
+        bench.transport.gate.wait_until_held()
+        bench.node.stop()
+        assert bench.recorder.events(events.MessageDropped) != []
+        assert bench.recorder.events(events.PeerUnreachable) == []
 
 
 def test_a_stopped_server_says_so_once_and_last() -> None:

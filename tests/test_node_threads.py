@@ -8,19 +8,22 @@ import time
 from pathlib import Path
 
 import pytest
-from doubles import Background, Bench, agree, silent, votes_only
+from doubles import Background, Bench, Waits, agree, silent, votes_only
 from drawing import append_entries, entries_of
 
 from raft_threads import events
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.messages import AppendEntries, Reply, Request, RequestVote, RequestVoteReply
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.node import Node
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, Proposal
 from raft_threads.recorder import EventRecorder
 from raft_threads.storage import SavedState
 from raft_threads.timing import Timing
 from raft_threads.transport import RequestRefused
 
 QUICK = Timing(0.02, 0.04, 0.005)
+# What waits for the next heartbeat, or for as long as one, waits longer than any test.
+UNHURRIED = Timing(1000.0, 2000.0, 500.0)
 
 # The lock is free whenever something blocks
 
@@ -118,6 +121,49 @@ def test_a_peer_that_never_answers_does_not_keep_the_others_waiting() -> None:
         bench.transport.wait_for(lambda peer, r: peer == "n3" and isinstance(r, AppendEntries) and len(r.entries) > 1)
 
 
+def wait_of_a_heartbeat_interval(waits: Waits) -> None:
+    """Return once a thread waits for as long as the time between two of UNHURRIED's heartbeats."""
+    count = 1
+    while not 400 < (waits.wait_for(count) or 0) <= UNHURRIED.heartbeat_interval:
+        count += 1
+
+
+def test_entries_are_sent_at_once_and_not_with_the_next_heartbeat() -> None:
+    """Fig. 2, Leaders 3."""
+    with Bench(timing=UNHURRIED) as bench:
+        bench.lead()
+        assert bench.node.propose(b"x", 5) == b"1"
+
+
+def test_an_idle_leader_waits_between_two_heartbeats() -> None:
+    """Fig. 2, Leaders 1: it does not send as fast as its followers answer."""
+    bench = Bench(timing=UNHURRIED)
+    waits = Waits(bench.node._monitor.links["n2"].wake)
+    with bench:
+        bench.lead()
+        wait_of_a_heartbeat_interval(waits)
+
+
+def test_a_leader_waits_a_little_before_it_sends_entries_again_that_got_no_answer() -> None:
+    """§5.5: it retries for ever, but not as fast as the network says no."""
+    bench = Bench(timing=UNHURRIED)
+    waits = Waits(bench.node._monitor.links["n3"].wake)
+    bench.transport.answer = lambda peer, request: silent(peer, request) if peer == "n3" else agree(peer, request)
+    with bench:
+        bench.lead()
+        wait_of_a_heartbeat_interval(waits)
+
+
+def test_a_candidate_waits_a_little_before_it_asks_again_who_did_not_answer() -> None:
+    """§5.1, §5.5."""
+    bench = Bench(timing=UNHURRIED)
+    waits = Waits(bench.node._monitor.links["n3"].wake)
+    bench.transport.answer = silent
+    with bench:
+        bench.node.expire_election_timer()
+        wait_of_a_heartbeat_interval(waits)
+
+
 def test_a_server_sends_nothing_as_a_follower() -> None:
     """§5.1: followers issue no requests; not even after having led."""
     with Bench() as bench:
@@ -200,8 +246,23 @@ def test_a_command_that_is_not_committed_in_time_may_have_happened() -> None:
         assert not bench.node._monitor.proposals._waiting, "nobody is waited for in vain"
 
 
+def test_a_result_that_comes_just_when_the_time_is_up_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§8: between the end of the wait and the look under the lock, the command may be applied."""
+    with Bench() as bench:
+        bench.lead()
+        bench.transport.answer = votes_only
+        proposals = bench.node._monitor.proposals
+
+        def discard(proposal: Proposal) -> None:
+            assert proposals.take(proposal.index) == [proposal]
+            proposal.succeed(b"just now")
+
+        monkeypatch.setattr(proposals, "discard", discard)
+        assert bench.node.propose(b"x", 0.01) == b"just now"
+
+
 def test_a_command_may_have_happened_when_the_server_stops() -> None:
-    """§8."""
+    """§8. Whoever asks then is sent to nobody: least of all to this server, which led."""
     with Bench() as bench:
         bench.lead()
         bench.transport.answer = votes_only
@@ -210,8 +271,9 @@ def test_a_command_may_have_happened_when_the_server_stops() -> None:
         bench.node.stop()
         with pytest.raises(OutcomeUnknown):
             answer.result()
-        with pytest.raises(NotLeader):
+        with pytest.raises(NotLeader) as refusal:
             bench.node.propose(b"y", 1)
+        assert refusal.value.leader_id is None
 
 
 def test_a_command_too_large_to_be_sent_is_refused_before_it_is_in_a_log() -> None:
@@ -221,6 +283,7 @@ def test_a_command_too_large_to_be_sent_is_refused_before_it_is_in_a_log() -> No
         with pytest.raises(ValueError, match="at most"):
             bench.node.propose(b"x" * (MAX_COMMAND_BYTES + 1), 1)
         assert bench.node.status().last_log_index == 1
+        assert bench.node.propose(b"x" * MAX_COMMAND_BYTES, 5) == b"1"
 
 
 # Nonsense
@@ -290,6 +353,23 @@ def test_a_stopped_server_answers_no_more_and_saves_nothing() -> None:
             with pytest.raises(RequestRefused, match="stopping"):
                 bench.transport.deliver("n2", request)
         assert bench.node.status().term == 0 and bench.storage.writes == []
+
+
+def test_who_waits_for_the_end_of_a_server_is_woken_by_it() -> None:
+    """As the main thread of `serve` does; and there is no failure to tell of."""
+    with Bench() as bench:
+        waits = Waits(bench.node._monitor.stopping_began)
+        end = Background(bench.node.wait_until_stopping)
+        waits.wait_for(1)
+        bench.node.stop()
+        assert end.result() is None
+
+
+def test_a_server_that_is_not_one_of_the_cluster_is_not_made() -> None:
+    """§5.2: nobody would ask it for its vote, and it would count itself."""
+    bench = Bench()
+    with pytest.raises(ValueError, match="n9 is not among the servers of the cluster: n1, n2"):
+        Node("n9", ["n1", "n2"], transport=bench.transport, storage=bench.storage, state_machine=bench.machine)
 
 
 def test_a_thread_that_fails_stops_the_whole_server() -> None:
