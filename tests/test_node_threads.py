@@ -131,7 +131,8 @@ def wait_of_a_heartbeat_interval(waits: Waits) -> None:
 def test_entries_are_sent_at_once_and_not_with_the_next_heartbeat() -> None:
     """Fig. 2, Leaders 3."""
     with Bench(timing=UNHURRIED) as bench:
-        bench.lead()
+        bench.node.expire_election_timer()
+        bench.see(events.BecameLeader)
         assert bench.node.propose(b"x", 5) == b"1"
 
 
@@ -140,7 +141,7 @@ def test_an_idle_leader_waits_between_two_heartbeats() -> None:
     bench = Bench(timing=UNHURRIED)
     waits = Waits(bench.node._monitor.links["n2"].wake)
     with bench:
-        bench.lead()
+        bench.node.expire_election_timer()
         wait_of_a_heartbeat_interval(waits)
 
 
@@ -150,7 +151,7 @@ def test_a_leader_waits_a_little_before_it_sends_entries_again_that_got_no_answe
     waits = Waits(bench.node._monitor.links["n3"].wake)
     bench.transport.answer = lambda peer, request: silent(peer, request) if peer == "n3" else agree(peer, request)
     with bench:
-        bench.lead()
+        bench.node.expire_election_timer()
         wait_of_a_heartbeat_interval(waits)
 
 
