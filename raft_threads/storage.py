@@ -26,6 +26,7 @@ from raft_threads.entry_format import BadLine, add_checksum, check_and_strip
 from raft_threads.log import LogEntry
 
 FORMAT = 1
+NEW_TERM_AND_VOTE = add_checksum(b'{"current_term": 0, "voted_for": null}')
 
 
 class StorageError(Exception):
@@ -88,7 +89,7 @@ class FileStorage:
         self._end = 0
         self._lock = -1
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            self._make_directory(directory)
             self._lock = lock_directory(directory)
             self._check_owner()
         except OSError as error:
@@ -107,11 +108,11 @@ class FileStorage:
             if not (self._directory / "server").exists():
                 self._set_up()
             current_term, voted_for = self._load_term_and_vote()
-            self._log = os.open(self._path("log"), os.O_RDWR)
+            self._log = self._open_log()
             entries, notes = self._load_log(current_term)
             # What a killed server wrote may be in the page cache only; from here on it counts as saved.
             self._sync(self._log)
-            self._sync_directory()
+            self._sync_directory(self._directory)
         except OSError as error:
             raise StorageError(f"cannot read data directory {self._directory}: {reason(error)}") from error
         return SavedState(current_term, voted_for, entries, notes)
@@ -174,16 +175,23 @@ class FileStorage:
         finally:
             os.close(descriptor)
         os.replace(temporary, self._path(name))
-        self._sync_directory()
+        self._sync_directory(self._directory)
 
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY)
+    def _sync_directory(self, directory: Path) -> None:
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
             self._sync(descriptor)
         finally:
             os.close(descriptor)
 
     # Starting
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make `directory` if need be, and what is missing above it; durably, or all that it will hold could be lost."""
+        if not directory.is_dir():
+            self._make_directory(directory.parent)
+            directory.mkdir(exist_ok=True)
+            self._sync_directory(directory.parent)
 
     def _path(self, name: str) -> str:
         return str(self._directory / name)
@@ -205,11 +213,12 @@ class FileStorage:
 
     def _set_up(self) -> None:
         """Make the files of a new server. `server` comes last: while it is missing, nothing has been promised."""
-        log = self._directory / "log"
-        if log.exists() and log.stat().st_size > 0:
-            raise StorageError(f"{log} exists but {self._directory / 'server'} does not; choose an empty --data-dir")
-        log.touch()
-        self._durably(lambda: self._replace("term_and_vote", add_checksum(b'{"current_term": 0, "voted_for": null}')))
+        for name, content in (("log", b""), ("term_and_vote", NEW_TERM_AND_VOTE)):
+            path = self._directory / name
+            if path.exists() and path.read_bytes() != content:
+                raise StorageError(f"{path} exists but {self._directory / 'server'} does not; choose an empty --data-dir")
+        (self._directory / "log").touch()
+        self._durably(lambda: self._replace("term_and_vote", NEW_TERM_AND_VOTE))
         self._durably(lambda: self._replace("server", add_checksum(json.dumps(self._owner).encode("utf-8"))))
 
     def _load_term_and_vote(self) -> tuple[int, Optional[str]]:
@@ -221,6 +230,13 @@ class FileStorage:
             raise StorageError(f"{path} is missing; without it the server could vote twice; restore it") from error
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path} is damaged ({error}); without it the server could vote twice") from error
+
+    def _open_log(self) -> int:
+        path = self._path("log")
+        try:
+            return os.open(path, os.O_RDWR)
+        except FileNotFoundError as error:
+            raise StorageError(f"{path} is missing; other servers may rely on what it held; restore it") from error
 
     def _load_log(self, current_term: int) -> tuple[list[LogEntry], list[str]]:
         entries: list[LogEntry] = []

@@ -126,6 +126,21 @@ def test_what_a_killed_server_wrote_is_synced_before_it_counts_as_saved(tmp_path
     storage.close()
 
 
+def test_a_new_directory_is_durable_with_all_that_had_to_be_made_above_it(tmp_path: Path) -> None:
+    """Fig. 2: a power failure must not take the directory away from under what was saved in it."""
+    synced: list[Path] = []
+
+    def sync(descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        synced.extend(path for path in (tmp_path, *tmp_path.rglob("*")) if path.stat().st_ino == inode)
+
+    opened(tmp_path / "deep" / "n1", sync)[0].close()
+    assert synced[:2] == [tmp_path, tmp_path / "deep"]
+    synced.clear()
+    opened(tmp_path / "deep" / "n1", sync)[0].close()
+    assert tmp_path / "deep" not in synced, "once is enough"
+
+
 def test_everything_is_durable_before_a_save_returns(tmp_path: Path) -> None:
     """Fig. 2: the file is synced after it is written; the directory, after a rename; a truncation, by itself."""
     synced = NotedSyncs(tmp_path)
@@ -229,11 +244,27 @@ def test_a_missing_or_damaged_term_and_vote_is_refused(tmp_path: Path, content: 
     assert "term_and_vote" in refusal(tmp_path)
 
 
+def test_a_missing_log_is_refused(tmp_path: Path) -> None:
+    """Fig. 2: what it held was acknowledged. The line names the file; the directory itself is there."""
+    written(tmp_path, 1)
+    (tmp_path / "log").unlink()
+    assert f"{tmp_path / 'log'} is missing" in refusal(tmp_path)
+
+
 def test_a_log_in_a_directory_that_is_nobodys_is_refused(tmp_path: Path) -> None:
     """docs/storage-format.md: `server` is written last, when a new directory is made."""
     (tmp_path / "log").write_text("my diary\n")
     assert "choose an empty --data-dir" in refusal(tmp_path)
     assert (tmp_path / "log").read_text() == "my diary\n"
+
+
+def test_a_vote_in_a_directory_that_is_nobodys_is_refused(tmp_path: Path) -> None:
+    """§5.2: a server whose `server` file was lost, and whose log is empty, must not forget its vote."""
+    written(tmp_path)
+    (tmp_path / "server").unlink()
+    vote = (tmp_path / "term_and_vote").read_bytes()
+    assert "term_and_vote exists but" in refusal(tmp_path)
+    assert (tmp_path / "term_and_vote").read_bytes() == vote
 
 
 @pytest.mark.parametrize("cluster, server", [("raft", "n2"), ("other", "n1")])
