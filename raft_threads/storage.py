@@ -187,7 +187,7 @@ class FileStorage:
     # Starting
 
     def _make_directory(self, directory: Path) -> None:
-        """Make `directory` if need be, and what is missing above it; durably, or all that it will hold could be lost."""
+        """Make `directory` if need be, and what is missing above it. Durably, or all that it holds could be lost."""
         if not directory.is_dir():
             self._make_directory(directory.parent)
             directory.mkdir(exist_ok=True)
@@ -216,7 +216,8 @@ class FileStorage:
         for name, content in (("log", b""), ("term_and_vote", NEW_TERM_AND_VOTE)):
             path = self._directory / name
             if path.exists() and path.read_bytes() != content:
-                raise StorageError(f"{path} exists but {self._directory / 'server'} does not; choose an empty --data-dir")
+                owner = self._directory / "server"
+                raise StorageError(f"{path} exists but {owner} does not; choose an empty --data-dir")
         (self._directory / "log").touch()
         self._durably(lambda: self._replace("term_and_vote", NEW_TERM_AND_VOTE))
         self._durably(lambda: self._replace("server", add_checksum(json.dumps(self._owner).encode("utf-8"))))

@@ -133,7 +133,7 @@ def test_a_peer_is_reported_unreachable_once_and_reachable_once() -> None:
             heard = bench.recorder.wait_for(events.ReplyReceived, lambda each: each.peer == "n2", told)
             told = bench.recorder.position_after(heard)
         for kind in (events.PeerUnreachable, events.PeerReachable):
-            assert len([each for each in bench.recorder.events(kind) if each.peer == "n2"]) == 1
+            assert len([each for each in bench.recorder.events(kind) if vars(each)["peer"] == "n2"]) == 1
 
 
 def test_peers_that_a_stopping_server_hears_no_more_are_not_reported_unreachable() -> None:

@@ -101,6 +101,7 @@ def test_next_index_never_falls_below_the_first_entry() -> None:
         request = replication.append_entries_request(state, "n2", max_entries=1, max_bytes=100)
         replication.handle_append_entries_reply(state, "n2", request, reply)
         assert state.next_index["n2"] == 1
+        assert replication.index_to_try_next(state.log, 0, reply) == 1
 
 
 def test_a_refusal_of_an_earlier_probe_is_ignored() -> None:
