@@ -58,6 +58,8 @@ def test_a_line_cut_anywhere_is_noticed() -> None:
     for length in range(len(line)):
         with pytest.raises(BadLine):
             parse_entry(line[:length])
+    with pytest.raises(BadLine):
+        parse_entry(line[:-1] + b"x")
 
 
 @pytest.mark.parametrize(

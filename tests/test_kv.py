@@ -27,6 +27,14 @@ def test_a_value_that_was_put_can_be_read_until_it_is_deleted() -> None:
     assert store.items == {}
 
 
+def test_an_empty_value_is_a_value() -> None:
+    """It is there until it is deleted."""
+    store = KeyValueStore()
+    run(store, kv.put_command("x", ""))
+    assert run(store, kv.get_command("x")) == {"ok": True, "value": ""}
+    assert run(store, kv.delete_command("x")) == {"ok": True, "existed": True}
+
+
 def test_append_begins_with_nothing() -> None:
     """append."""
     store = KeyValueStore()
@@ -62,6 +70,7 @@ def test_any_text_may_be_a_key_and_a_value(text: str) -> None:
 @pytest.mark.parametrize(
     "command",
     [b"", b"\xff", b"null", b"[]", b"{}", b'{"op":"put"}', b'{"op":"put","key":1,"value":"x"}', b'{"op":["put"]}']
+    + [b'{"op":"put","key":"x","value":1}', b'{"op":"append","key":"x","value":null}', b'{"op":"get","key":[]}']
     + [b'{"op":"fly","key":"x"}', b'{"op":"cas","key":"x","expected":1,"value":"y"}', b"[" * 100_000],
 )
 def test_a_command_that_makes_no_sense_changes_nothing_and_gets_a_result(command: bytes) -> None:

@@ -176,6 +176,17 @@ def test_after_an_error_reply_the_connection_ends_in_order_even_if_more_was_sent
                 client.send(b"garbage\n" * 100)
 
 
+def test_who_does_not_hang_up_after_an_error_reply_costs_no_thread_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits a moment for what is still coming, and not for ever."""
+    monkeypatch.setattr(rpc_server, "LINGER_SECONDS", 0.05)
+    with Listening() as listening, listening.connect() as client:
+        client.send(b"garbage\n")
+        assert client.read()["type"] == "error"
+        for thread in list(listening.server._connections.values()):
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("beginning", [b"", line(HELLO), line(HELLO) + b'{"type":"command","timeout":1,"lines":1}\n'])
 def test_a_hundred_megabytes_without_a_newline_are_not_taken_in(beginning: bytes) -> None:
     """The server reads up to its limit and hangs up; it never holds what it was sent."""
@@ -243,6 +254,13 @@ def test_the_kernel_is_asked_to_find_out_about_peers_that_vanish() -> None:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 
 
+def test_an_answer_is_never_held_back_to_be_sent_with_another() -> None:
+    """Nagle's algorithm would wait for the other side's acknowledgement, which may take 40 ms."""
+    with Listening() as listening, listening.greet("n2"):
+        (connection,) = listening.server._connections
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
 def test_a_connection_that_is_reset_harms_nobody() -> None:
     """As when a process is killed with unread input."""
     with Listening() as listening:
@@ -262,6 +280,7 @@ def test_beyond_the_limit_connections_are_closed_at_once_and_room_is_given_back(
 ) -> None:
     """Each connection costs a thread and a descriptor."""
     monkeypatch.setattr(rpc_server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(rpc_server, "HELLO_TIMEOUT", 1000.0)  # it is not for its silence that one is turned away
     with Listening() as listening:
         kept = [listening.greet() for _ in range(3)]
         with listening.connect() as one_too_many:
@@ -274,6 +293,18 @@ def test_beyond_the_limit_connections_are_closed_at_once_and_room_is_given_back(
         for thread in threads:
             thread.join(PATIENCE)
         assert listening.still_serves()
+
+
+def test_many_who_come_at_once_can_connect_before_the_first_is_accepted() -> None:
+    """With a short queue the kernel would turn some away, and they would try again only after a second."""
+    address = free_addresses("n1")["n1"]
+    server = RpcServer("n1", "raft", ["n2"], address, answer_by_type)
+    try:
+        callers = [socket.create_connection(address, timeout=0.9) for _ in range(64)]
+        for caller in callers:
+            caller.close()
+    finally:
+        server.close()
 
 
 def test_connections_leave_the_server_enough_descriptors_for_its_files(monkeypatch: pytest.MonkeyPatch) -> None:

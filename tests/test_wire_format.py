@@ -22,6 +22,7 @@ from raft_threads.client_messages import (
     Welcome,
 )
 from raft_threads.entry_format import MAX_COMMAND_BYTES
+from raft_threads.log import COMMAND, LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.wire import BadMessage, ConnectionEnded, Message, encode, read_message
 
@@ -95,11 +96,13 @@ NONSENSE = {
     "an enormous number": b'{"type":"request_vote_reply","term":' + b"9" * 5000 + b',"vote_granted":true}\n',
     "broken off in the header": b'{"type":"stat',
     "broken off before its lines": append_entries(',"lines":1'),
+    "broken off before a command": b'{"type":"command","timeout":1,"lines":1}\n',
     "broken off in a line": append_entries(',"lines":1', ENTRY[:-3]),
     "a field too many": b'{"type":"status","x":1}\n',
     "a field missing": b'{"type":"request_vote_reply","term":1}\n',
     "truth for a number": b'{"type":"request_vote_reply","term":true,"vote_granted":true}\n',
     "a number for truth": b'{"type":"request_vote_reply","term":1,"vote_granted":1}\n',
+    "a number too large": b'{"type":"request_vote_reply","term":9223372036854775808,"vote_granted":true}\n',
     "a negative number": b'{"type":"request_vote_reply","term":-1,"vote_granted":true}\n',
     "a fraction": b'{"type":"request_vote_reply","term":1.5,"vote_granted":true}\n',
     "an empty name": b'{"type":"hello","cluster":""}\n',
@@ -140,6 +143,14 @@ def test_the_largest_command_fits_even_if_every_byte_of_it_is_escaped() -> None:
     """docs/wire-format.md: limits."""
     command = Command(b"\n" * MAX_COMMAND_BYTES, 1)
     assert read(encode(command)) == command
+
+
+def test_the_largest_numbers_and_the_largest_entry_fit() -> None:
+    """docs/wire-format.md: numbers up to 2^63-1; what a client may write into a log can also be replicated."""
+    largest = 2**63 - 1
+    entry = LogEntry(largest, largest, COMMAND, b"\n" * MAX_COMMAND_BYTES)
+    request = AppendEntries(largest, "n1", largest - 1, largest, (entry,), largest)
+    assert read(encode(request)) == request
 
 
 def test_fields_that_may_be_missing_may_be_missing() -> None:

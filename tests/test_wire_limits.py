@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from raft_threads import wire
+from raft_threads import peer_thread, wire
 from raft_threads.entry_format import MAX_COMMAND_BYTES, add_checksum
 from raft_threads.wire import BadMessage, ConnectionEnded, read_message
 
@@ -64,6 +65,15 @@ def test_no_more_is_read_than_the_limit_allows(beginning: bytes, then: bytes, li
     with pytest.raises(BadMessage):
         read_message(io.BufferedReader(raw))  # type: ignore[type-var]
     assert raw.taken <= len(beginning) + limit + 2 * BUFFER
+
+
+def test_a_follower_takes_as_much_as_a_leader_sends() -> None:
+    """docs/wire-format.md: what a server sends at most, and what it takes at most."""
+    assert peer_thread.MAX_ENTRIES_PER_MESSAGE <= wire.MAX_LINES
+    assert peer_thread.MAX_BYTES_PER_MESSAGE + wire.MAX_HEADER_BYTES <= wire.MAX_FRAME_BYTES
+    page = (Path(__file__).parent.parent / "docs" / "wire-format.md").read_text()
+    assert f"at most {peer_thread.MAX_ENTRIES_PER_MESSAGE:,} entries and 1 MiB of them" in page
+    assert peer_thread.MAX_BYTES_PER_MESSAGE == 1024 * 1024
 
 
 @pytest.mark.parametrize("digits", [19, 20, 4301, MAX_COMMAND_BYTES])
