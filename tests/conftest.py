@@ -1,9 +1,46 @@
-"""Lets test modules import the helpers beside them, and the package without installing it."""
+"""Lets test modules import the helpers beside them, and the package without installing it; simulated clusters."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from simulated import SimulatedRuns  # noqa: E402
+
+from raft_threads.simulation.cluster import SimulatedCluster  # noqa: E402
+
+RUNS = pytest.StashKey[SimulatedRuns]()
+DIRECTORIES = pytest.StashKey[pytest.TempPathFactory]()
+
+
+@pytest.fixture(name="simulated")
+def simulated_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedRuns]:
+    """Call it for a simulated cluster: `simulated(servers=5, timing=Timing(), seed=7)`."""
+    with SimulatedRuns(request.node.name) as runs:
+        request.node.stash[RUNS] = runs
+        request.node.stash[DIRECTORIES] = tmp_path_factory
+        yield runs
+
+
+@pytest.fixture(name="cluster")
+def simulated_cluster_of_three(simulated: SimulatedRuns) -> SimulatedCluster:
+    """Return n1, n2 and n3 in virtual time. Who is not told to time out does not."""
+    return simulated(3)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """When a test fails, leave its simulated runs behind, and tell in its report where."""
+    outcome = yield
+    report = outcome.get_result()
+    runs = item.stash.get(RUNS, None)
+    if report.failed and runs is not None:
+        directory = item.stash[DIRECTORIES].mktemp("simulated")
+        report.sections.append(("Simulated runs", runs.leave_behind(directory)))

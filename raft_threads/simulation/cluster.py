@@ -172,6 +172,13 @@ class SimulatedCluster:
         self.run_until(happened, f"a {kind.__name__} that fits")
         return found[0]
 
+    def run_until_log(self, server: str, terms: Sequence[int]) -> None:
+        """Let the cluster run until the log of `server` has these `terms`, as the figures write it, also on disk."""
+        self.run_until(
+            lambda: self.terms_of(server) == list(terms) and self.state(server).is_saved(),
+            f"the log of {server} becomes {list(terms)}",
+        )
+
     # Servers
 
     def crash(self, server: str) -> None:
@@ -233,6 +240,15 @@ class SimulatedCluster:
         for sender, receiver in cut:
             self.network.cut_one_way(sender, receiver)
         self.stream.tell(LinksCut(self.now, cut))
+
+    def isolate(self, server: str) -> None:
+        """Cut all links of `server`."""
+        self.partition([server], [other for other in self.servers if other != server])
+
+    def connect_only(self, *group: str) -> None:
+        """Let messages pass between the servers of `group`, and cut all other links."""
+        self.heal()
+        self.partition(group, *([server] for server in self.servers if server not in group))
 
     def heal(self) -> None:
         """Repair the network."""
@@ -321,11 +337,11 @@ class SimulatedCluster:
         ]
 
     def log_of(self, server: str) -> list[LogEntry]:
-        """Return the log of a running server."""
-        return self.state(server).log.all_entries()
+        """Return the log of a server; of one that is down, what its disk holds."""
+        return self.state(server).log.all_entries() if server in self.running else self.disks[server].entries()
 
     def terms_of(self, server: str) -> list[int]:
-        """Return the terms in a running server's log, as Fig. 6 to 8 write them."""
+        """Return the terms in the log of a server, up or down, as Fig. 6 to 8 write them."""
         return [entry.term for entry in self.log_of(server)]
 
     def picture(self) -> str:

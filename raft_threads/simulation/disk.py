@@ -46,6 +46,20 @@ class SimulatedDisk:
         """Return the storage of a server that starts."""
         return DiskOfOneBoot(self)
 
+    def entries(self) -> list[LogEntry]:
+        """Return the log as far as its records are whole."""
+        return self.read()[0]
+
+    def read(self) -> tuple[list[LogEntry], Optional[BadLine]]:
+        """Return the whole records, and what is wrong with the line after them, if there is one."""
+        entries: list[LogEntry] = []
+        for line in self.lines:
+            try:
+                entries.append(next_entry(line, entries[-1] if entries else None, self.term_and_vote[0]))
+            except BadLine as error:
+                return entries, error
+        return entries, None
+
     def crash(self) -> None:
         """Lose what was not synced. Of what was being written, any beginning may have reached the disk."""
         data = b"".join(self.unsynced)
@@ -69,15 +83,11 @@ class DiskOfOneBoot:
     def load(self) -> SavedState:
         """Return what was saved; a torn last record is cut off, as `FileStorage` does."""
         disk = self._disk
-        entries: list[LogEntry] = []
+        entries, error = disk.read()
         notes: list[str] = []
-        for number, line in enumerate(disk.lines, 1):
-            try:
-                entries.append(next_entry(line, entries[-1] if entries else None, disk.term_and_vote[0]))
-            except BadLine as error:
-                notes.append(f"line {number}: cut off a torn record ({error})")
-                del disk.lines[number - 1:]
-                break
+        if error is not None:
+            notes.append(f"line {len(entries) + 1}: cut off a torn record ({error})")
+            del disk.lines[len(entries):]
         return SavedState(*disk.term_and_vote, entries, notes)
 
     def save_term_and_vote(self, current_term: int, voted_for: Optional[str]) -> None:
