@@ -100,7 +100,7 @@ def play_terms_5_to_7(cluster: SimulatedCluster) -> None:
 
 
 def test_the_leader_of_term_8_brings_all_logs_to_agree(cluster: SimulatedCluster) -> None:
-    """§5.3, Fig. 7: it wins with the votes of (a), (b), (e) and (f), whose logs are not better than its own (§5.4.1)."""
+    """§5.3, Fig. 7: it wins with the votes of (a), (b), (e) and (f); the logs of (c) and (d) are better (§5.4.1)."""
     for server in ("c", "d", "e", "f"):
         cluster.restart(server)
     cluster.heal()
