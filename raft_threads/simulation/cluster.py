@@ -113,6 +113,7 @@ class SimulatedCluster:
         self.never_long = {f"{server}'s write_ended" for server in servers}
         self.stream = EventStream(self, observers, trace, remember)
         self.network.tell = self.stream.tell_fate
+        self.network.tell_of_hold = self.stream.wake_main
         self.scheduler.tell_of_stall = self.stream.tell_of_stall
         self._main_clock = Clock(self.scheduler)
         self._boots = 0
@@ -148,7 +149,7 @@ class SimulatedCluster:
         self._main_clock.sleep(seconds)
 
     def run_until(self, holds: Callable[[], Any], what: str, timeout: float = PATIENCE) -> None:
-        """Let the cluster run until `holds()`; it is asked now, and after each event.
+        """Let the cluster run until `holds()`; it is asked now, after each event, and when a message is held.
 
         Raises TimeoutError, naming `what`, when it does not within `timeout` virtual seconds.
         """

@@ -62,6 +62,7 @@ class Network:
         self.servers = servers
         self.weather = CLEAR
         self.tell: Tell = lambda fate, sender, receiver, number, message: None
+        self.tell_of_hold: Callable[[], None] = lambda: None
         self._messages = 0
         self._dice = dice
         self._cut: set[tuple[str, str]] = set()
@@ -120,6 +121,7 @@ class Network:
         which = self._holding.get((sender, receiver))
         if which is not None and which(message):
             self._held.setdefault((sender, receiver), []).append((message, deliver))
+            self.tell_of_hold()
             return
         weather = self.weather
         if (sender, receiver) in self._cut or (weather.loss and self._dice.random() < weather.loss):

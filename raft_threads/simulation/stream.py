@@ -75,12 +75,16 @@ class EventStream:
             self._up.add(event.server)
         if isinstance(event, events.Stopped) and event.failure is not None:
             self._stopped(event.server)
-        if self.wake_main_at_next_event:
-            self._scheduler.unpark(self._scheduler.main)
+        self.wake_main()
         for matches, react in list(self.reactions):
             if matches(event):
                 self.reactions.remove((matches, react))
                 react(event)
+
+    def wake_main(self) -> None:
+        """Something has happened that main may be waiting for."""
+        if self.wake_main_at_next_event:
+            self._scheduler.unpark(self._scheduler.main)
 
     def events(self, kind: type[E], server: Optional[str] = None, since: int = 0) -> list[E]:
         """Return the remembered events of `kind` (of one `server`) from position `since` on."""
