@@ -182,12 +182,15 @@ class SimulatedCluster:
 
     # Servers
 
-    def crash(self, server: str) -> None:
-        """Crash a server: all its threads end where they are, and what its disk had not synced is lost (§5.5)."""
+    def crash(self, server: str, bytes_written: Optional[int] = None) -> None:
+        """Crash a server: all its threads end where they are, and what its disk had not synced is lost (§5.5).
+
+        Of the entries that its disk was writing the first `bytes_written` bytes are there; None leaves that to chance.
+        """
         refuse_to_wait_at_a_prompt(f"the crash of {server}")
         boot = self.running.pop(server)
         self.network.ports.pop(server, None)
-        self.disks[server].crash()
+        self.disks[server].crash(bytes_written)
         self.stream.crashed(server)
         self.scheduler.kill(boot.group)
 

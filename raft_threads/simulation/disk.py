@@ -60,10 +60,12 @@ class SimulatedDisk:
                 return entries, error
         return entries, None
 
-    def crash(self) -> None:
+    def crash(self, bytes_written: Optional[int] = None) -> None:
         """Lose what was not synced. Of what was being written, any beginning may have reached the disk."""
         data = b"".join(self.unsynced)
         survives = self.dice.choice([0, len(data), self.dice.randint(0, len(data))])
+        if bytes_written is not None:
+            survives = bytes_written
         self.lines += data[:survives].splitlines(keepends=True)
         self.unsynced = []
         if self.renaming is not None and self.dice.random() < 0.5:
