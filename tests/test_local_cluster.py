@@ -1,4 +1,7 @@
-"""Real servers of one process, with sockets and files: elections, partitions, crashes (§5.2 to §5.5)."""
+"""Real servers of one process, with sockets and files: an election, a partition, crashes (§5.2 to §5.5).
+
+What can happen to them besides is played in virtual time, in the modules named `..._on_servers`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 
 from raft_threads import events, kv
 from raft_threads.local_cluster import LocalCluster
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.proposals import CommandFailed, OutcomeUnknown
 
 
 @pytest.fixture(name="cluster")
@@ -57,19 +60,6 @@ def test_when_the_leader_is_lost_another_is_elected_and_has_all_committed_entrie
     assert cluster.get("x", second) == "1"
 
 
-def test_without_a_quorum_nothing_is_committed_and_with_it_all_goes_on(cluster: LocalCluster) -> None:
-    """§5.3: a majority is needed."""
-    leader = cluster.elect("n1")
-    cluster.partition({"n1"}, {"n2"}, {"n3"})
-    with pytest.raises(OutcomeUnknown):
-        cluster.execute(kv.put_command("x", "1"), leader, timeout=0.1)
-    assert cluster.node("n1").status().last_applied < cluster.node("n1").status().last_log_index
-    cluster.heal()
-    cluster.put("y", "2")
-    cluster.wait_until_applied_everywhere()
-    cluster.check_same_commands_applied()
-
-
 def test_the_uncommitted_entries_of_a_leader_that_was_cut_off_are_replaced(cluster: LocalCluster) -> None:
     """§5.3: and the client that waited for them learns that they were surely not executed."""
     old = cluster.elect("n1")
@@ -97,24 +87,6 @@ def test_the_uncommitted_entries_of_a_leader_that_was_cut_off_are_replaced(clust
     assert cluster.running["n1"].store.items == {"x": "2"}
 
 
-def test_a_follower_that_cannot_hear_returns_with_a_newer_term_and_does_not_harm(cluster: LocalCluster) -> None:
-    """§5.2: it has held elections that nobody heard of; then one more election settles it."""
-    leader = cluster.elect("n1")
-    cluster.network.cut_one_way("n1", "n3")
-    cluster.network.cut_one_way("n3", "n1")
-    cluster.network.cut_one_way("n2", "n3")
-    cluster.network.cut_one_way("n3", "n2")
-    mark = cluster.recorder.mark()
-    for _ in range(2):
-        candidacy = cluster.recorder.wait_for(events.BecameCandidate, lambda event: event.server == "n3", mark)
-        mark = cluster.recorder.position_after(candidacy)
-    cluster.put("x", "1", leader)
-    cluster.heal()
-    cluster.put("x", "2")
-    cluster.wait_until_applied_everywhere()
-    assert cluster.running["n3"].store.items == {"x": "2"}
-
-
 def test_a_lost_reply_costs_a_retry_and_no_entry(cluster: LocalCluster) -> None:
     """§5.5: the request arrives, the reply does not; it is sent again until it does."""
     leader = cluster.elect("n1")
@@ -132,9 +104,9 @@ def test_a_lost_reply_costs_a_retry_and_no_entry(cluster: LocalCluster) -> None:
     assert [entry.command for entry in cluster.log_of("n2")].count(kv.put_command("x", "1")) == 1
 
 
-@pytest.mark.parametrize("victims", [["n1"], ["n2"], ["n2", "n3"], ["n1", "n2", "n3"]], ids="+".join)
+@pytest.mark.parametrize("victims", [["n1"], ["n1", "n2", "n3"]], ids="+".join)
 def test_whoever_crashes_goes_on_from_disk(cluster: LocalCluster, victims: list[str]) -> None:
-    """§5.5, Fig. 2: a follower, the leader, a majority, all."""
+    """§5.5, Fig. 2: the leader, all."""
     cluster.elect("n1")
     cluster.put("x", "1", "n1")
     terms = {status.id: status.term for status in cluster.statuses()}
@@ -148,26 +120,6 @@ def test_whoever_crashes_goes_on_from_disk(cluster: LocalCluster, victims: list[
     for server in cluster.servers:
         assert cluster.running[server].store.items == {"x": "1", "y": "2"}
     cluster.check_same_commands_applied()
-
-
-@pytest.mark.parametrize("servers", [1, 2, 4, 5])
-def test_clusters_of_other_sizes_elect_and_commit(servers: int) -> None:
-    """§5.2: one, and even numbers too."""
-    with LocalCluster([f"n{number}" for number in range(1, servers + 1)], first_port=0) as cluster:
-        cluster.put("x", "1")
-        cluster.wait_until_applied_everywhere()
-        assert all(server.store.items == {"x": "1"} for server in cluster.running.values())
-
-
-def test_only_the_leader_takes_commands_and_the_others_say_who_it_is(cluster: LocalCluster) -> None:
-    """§5.1, §8."""
-    leader = cluster.wait_for_leader()
-    cluster.wait_until_applied_everywhere()
-    for server in cluster.servers:
-        if server != leader:
-            with pytest.raises(NotLeader) as refusal:
-                cluster.put("x", "1", server)
-            assert refusal.value.leader_id == leader
 
 
 def test_the_same_seed_draws_the_same_timeouts() -> None:
