@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Union
 
-from raft_threads.diagram_command import write_svg
+from raft_threads.diagram_command import NothingToDraw, write_svg
 from raft_threads.diagrams.run import Run
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.trace import TraceWriter, read_trace
@@ -44,6 +44,9 @@ class SimulatedRuns:
         for number, (cluster, lines) in enumerate(self._clusters, 1):
             trace, diagram = directory / f"run-{number}.jsonl", directory / f"run-{number}.svg"
             trace.write_bytes(lines.getvalue().encode("ascii"))
-            write_svg(Run(read_trace(trace)), diagram, self._title)
-            report += [f"trace: {trace}", f"diagram: {diagram}", f"the logs at {cluster.now:.6f} s:", cluster.picture()]
+            report.append(f"trace: {trace}")
+            with suppress(NothingToDraw):
+                write_svg(Run(read_trace(trace)), diagram, self._title)
+                report.append(f"diagram: {diagram}")
+            report += [f"the logs at {cluster.now:.6f} s:", cluster.picture()]
         return "\n".join(report)
