@@ -1,16 +1,16 @@
 """A short run in virtual time, for tests of debuggers: n1 is elected and takes a command.
 
-As a program it prints the run's fingerprint. `python debugged_election.py WAY` opens a prompt in that way in n1's
-election timer; `main` opens it in main.
+As a program it prints the run's fingerprint. `python debugged_election.py WAY [PLACE]` opens a prompt in that way.
 """
 
 from __future__ import annotations
 
 import pdb
 import sys
-from typing import Callable
+from typing import Callable, Optional
 
 from raft_threads import election
+from raft_threads.events import BecameCandidate, Event, EventKinds
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.state import State
 
@@ -32,19 +32,40 @@ WAYS: dict[str, Callable[[], None]] = {
 }
 
 
-def run(way: str = "none", way_in_main: str = "none") -> int:
-    """Return the fingerprint of the run. Prompts open when n1 begins its election, and in main when it is elected."""
+class Stopper:
+    """An observer that stops when a server has become a candidate."""
+
+    kinds: Optional[EventKinds] = None
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+
+    def observe(self, event: Event) -> None:
+        """Stop, if this is the event."""
+        if isinstance(event, BecameCandidate):
+            self._stop()
+
+
+def run(way: str = "none", place: str = "rule") -> int:
+    """Return the fingerprint of the run. A prompt opens in that way, at one of three places.
+
+    `rule` is where n1's election timer begins the election, `observer` where it tells of that; `main` is the script.
+    """
     original = election.begin_election
+    stop = WAYS[way]
 
     def begin_election(state: State) -> None:
-        WAYS[way]()
+        if place == "rule":
+            stop()
         original(state)
 
     election.begin_election = begin_election
+    observers = [Stopper(stop)] if place == "observer" else []
     try:
-        with SimulatedCluster(seed=7) as cluster:
+        with SimulatedCluster(seed=7, observers=observers) as cluster:
             cluster.elect("n1")
-            WAYS[way_in_main]()
+            if place == "main":
+                stop()
             cluster.put("x", "1")
             cluster.run_for(1)
             return cluster.scheduler.fingerprint
@@ -53,5 +74,4 @@ def run(way: str = "none", way_in_main: str = "none") -> int:
 
 
 if __name__ == "__main__":
-    ways = sys.argv[1:]
-    print("fingerprint", run("none", "breakpoint") if ways == ["main"] else run(*ways))
+    print("fingerprint", run(*sys.argv[1:]))

@@ -58,7 +58,8 @@ def frozen(test_file: Path) -> Iterator[dict[str, Terminal]]:
         "pdb.set_trace()": Terminal([sys.executable, SCRIPT, "set_trace"]),
         "pdb.Pdb().set_trace()": Terminal([sys.executable, SCRIPT, "bare"]),
         "pdb.post_mortem()": Terminal([sys.executable, SCRIPT, "post_mortem"]),
-        "breakpoint() in main": Terminal([sys.executable, SCRIPT, "main"]),
+        "breakpoint() in main": Terminal([sys.executable, SCRIPT, "breakpoint", "main"]),
+        "breakpoint() in an observer": Terminal([sys.executable, SCRIPT, "breakpoint", "observer"]),
         "pytest": Terminal(under_pytest),
         "pytest -s": Terminal([*under_pytest, "-s"]),
         "python -m pdb": Terminal([sys.executable, "-m", "pdb", SCRIPT]),
@@ -108,7 +109,9 @@ def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen:
     leave(terminal, way)
 
 
-@pytest.mark.parametrize("way", ["pdb.Pdb().set_trace()", "pdb.post_mortem()", "breakpoint() in main"])
+@pytest.mark.parametrize(
+    "way", ["pdb.Pdb().set_trace()", "pdb.post_mortem()", "breakpoint() in main", "breakpoint() in an observer"]
+)
 def test_every_other_way_to_a_prompt_changes_nothing_either(frozen: dict[str, Terminal], way: str) -> None:
     """At a prompt after a failure, this thread has no trace function that would tell of a debugger."""
     terminal = frozen[way]
@@ -134,7 +137,8 @@ def test_what_would_have_to_wait_is_refused_at_a_prompt_and_has_no_effect() -> N
         leave(terminal, "breakpoint()")
 
 
-def test_next_over_a_line_that_waits_comes_back_to_this_thread() -> None:
+@pytest.mark.parametrize("command", ["n", "s"])
+def test_a_step_over_a_line_that_waits_comes_back_to_this_thread(command: str) -> None:
     """Others run meanwhile, time goes by, and the prompt says so."""
     with Terminal([sys.executable, "-m", "pdb", SCRIPT]) as terminal:
         terminal.prompt()
@@ -142,12 +146,42 @@ def test_next_over_a_line_that_waits_comes_back_to_this_thread() -> None:
         terminal.type("c")
         stopped = re.search(r"^(n1/peer-n\d) at 0.000000 s$", terminal.prompt(), re.MULTILINE)
         assert stopped
+        assert terminal.ask("p self._state.current_term") == "1\n", "without the lock, which this thread does not hold"
+        assert "on its way" in terminal.ask("cluster.show()")
+        # One that is never come to: with breakpoints left, pdb watches all threads.
+        terminal.ask(f"b raft_threads/disk.py:{line_of('disk.py', 'self._failure = error')}")
         terminal.ask("cl 1")
-        answer = terminal.ask("n")
+        answer = terminal.ask(command)
+        while " at " not in answer:  # `step` first leads into what is called for the arguments
+            answer = terminal.ask(command)
         assert f"{stopped.group(1)} at 0.002000 s" in answer, "a message takes a millisecond"
         assert "with monitor.lock:" in answer
-        assert "_answered(request, reply)" in terminal.ask("s"), "taking the lock leads into no scheduler"
+        assert "_answered(request, reply)" in terminal.ask(command), "taking the lock leads into no scheduler"
         leave(terminal, "python -m pdb")
+
+
+def test_next_at_the_end_of_a_function_goes_back_to_its_caller() -> None:
+    """Also where no breakpoint was: until Python 3.13, pdb by itself goes on to some other function."""
+    with Terminal([sys.executable, "-m", "pdb", SCRIPT]) as terminal:
+        terminal.prompt()
+        terminal.ask(f"b raft_threads/election.py:{line_of('election.py', 'state.votes = {state.id: True}')}")
+        assert "n1/election-timer at" in terminal.ask("c")
+        assert "--Return--" in terminal.ask("n")
+        assert f"{SCRIPT}(" in terminal.ask("n")
+        leave(terminal, "python -m pdb")
+
+
+def test_what_is_changed_at_a_prompt_is_no_step_and_lets_nobody_else_run() -> None:
+    """What it does to the servers, they do when they go on."""
+    with Terminal([sys.executable, SCRIPT, "breakpoint"]) as terminal:
+        terminal.prompt()
+        looking = "p cluster.scheduler.steps, cluster.scheduler.current, cluster.state('n2').current_term"
+        before = terminal.ask(looking)
+        for _ in range(200):
+            terminal.ask("cluster.time_out('n2')")
+        assert terminal.ask(looking) == before
+        terminal.ask("b raft_threads/peer_thread.py:%d" % line_of("peer_thread.py", "self._answered(request, reply)"))
+        assert re.search("^n2/peer-n. at 0.002000 s", terminal.ask("c") + terminal.ask("c"), re.MULTILINE)
 
 
 def test_a_breakpoint_that_is_set_in_one_thread_holds_in_all() -> None:

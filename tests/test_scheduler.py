@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Callable
 
 import debugged_election
@@ -200,10 +201,26 @@ def test_a_failure_in_main_ends_all_threads() -> None:
 
 
 def interrupt_main() -> None:
-    """Press Ctrl-C: the signal reaches main, wherever it is."""
+    """Send main a signal. Called again and again: one that comes just before main begins to wait is noticed too late."""
     ident = threading.main_thread().ident
     assert ident is not None
-    signal.pthread_kill(ident, signal.SIGINT)
+    signal.pthread_kill(ident, signal.SIGUSR1)
+
+
+@contextmanager
+def interrupted_by(error: BaseException) -> Iterator[None]:
+    """Have the first signal raise `error` in main, as Ctrl-C and pytest-timeout do."""
+    errors = [error]
+
+    def handle(number: int, frame: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_ctrl_c_stops_the_thread_that_runs_at_its_next_step(simulated: Simulation) -> None:
@@ -211,43 +228,37 @@ def test_ctrl_c_stops_the_thread_that_runs_at_its_next_step(simulated: Simulatio
     lock = simulated.threading.Lock()
 
     def work() -> None:
-        interrupt_main()
         while not finished:
+            interrupt_main()
             simulated.time.sleep(0.001)
             with lock:
                 pass
 
     finished: list[bool] = []
     worker = start(simulated, "worker", work)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        simulated.time.sleep(1e6)
-    assert "worker" not in notes_of(caught.value), "whoever pressed Ctrl-C wants no pages of stacks"
-    stopped_at = simulated.time.monotonic()
-    simulated.time.sleep(1)
-    assert simulated.time.monotonic() == pytest.approx(stopped_at + 1)
-    finished.append(True)
-    worker.join()
+    with interrupted_by(KeyboardInterrupt()):
+        with pytest.raises(KeyboardInterrupt) as caught:
+            simulated.time.sleep(1e6)
+        assert notes_of(caught.value) == "", "whoever pressed Ctrl-C wants no pages of stacks"
+        stopped_at = simulated.time.monotonic()
+        simulated.time.sleep(1)
+        assert simulated.time.monotonic() == pytest.approx(stopped_at + 1)
+        finished.append(True)
+        worker.join()
 
 
 def test_a_tests_time_limit_tells_what_all_threads_did(simulated: Simulation) -> None:
     """pytest-timeout raises in main, from a signal handler."""
 
-    def out_of_time(number: int, frame: object) -> None:
-        raise Wrong("out of time")
-
     def work() -> None:
-        interrupt_main()
         while True:
+            interrupt_main()
             simulated.time.sleep(0.001)
 
-    before = signal.signal(signal.SIGINT, out_of_time)
-    try:
-        start(simulated, "worker", work)
-        start(simulated, "idle", lambda: simulated.time.sleep(1e9))
-        with pytest.raises(Wrong) as caught:
-            simulated.time.sleep(1e6)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    start(simulated, "worker", work)
+    start(simulated, "idle", lambda: simulated.time.sleep(1e9))
+    with interrupted_by(Wrong("out of time")), pytest.raises(Wrong) as caught:
+        simulated.time.sleep(1e6)
     report = notes_of(caught.value)
     assert re.search(r"interrupted while \w+ ran", report)
     assert lines_about("idle", report)[0] == "waits for 1e+09 s to go by"
@@ -259,28 +270,28 @@ def test_a_thread_that_comes_to_no_step_is_reported(monkeypatch: pytest.MonkeyPa
     enough = threading.Event()
 
     def loop() -> None:
-        interrupt_main()
         while not enough.is_set():
-            pass
+            interrupt_main()
 
-    with simulation() as made:
+    with interrupted_by(KeyboardInterrupt()), simulation() as made:
         thread = start(made, "looping", loop)
         with pytest.raises(Stuck, match="looping runs on and on") as caught:
             made.time.sleep(1)
         assert isinstance(caught.value.__cause__, KeyboardInterrupt)
         said, place, *_ = lines_about("looping", str(caught.value))
         assert said == "runs"
-        assert f"{HERE}:" in place and "in loop" in place
-    enough.set()
-    assert thread.is_alive(), "nobody waits for its end"
+        assert f"{HERE}:" in place
+        enough.set()
+        for each in threading.enumerate():
+            if each.name == thread.name:
+                each.join(PATIENCE)
 
 
 # Kills
 
 
-def endless_work(made: Simulation, told: list[str]) -> Callable[[], None]:
+def endless_work(made: Simulation, lock: Any, told: list[str]) -> Callable[[], None]:
     """Return what a thread does that uses everything, and cleans up."""
-    lock = made.mortal.Lock()
     ready, event = made.mortal.Condition(lock), made.mortal.Event()
 
     def child() -> None:
@@ -326,15 +337,19 @@ def test_threads_are_killed_wherever_they_are(tendencies: Tendencies) -> None:
         with simulation(step, tendencies) as made:
             told: list[str] = []
             outsider_steps = [0]
+            lock = made.mortal.Lock()
 
-            def outside(made: Simulation = made, steps: list[int] = outsider_steps) -> None:
+            def outside(made: Simulation = made, lock: Any = lock, steps: list[int] = outsider_steps) -> None:
                 while True:
                     made.time.sleep(0.001)
+                    with lock:
+                        made.time.sleep(0.001)
+                        assert lock.is_mine(), "somebody who died let go of it"
                     steps[0] += 1
 
             start(made, "outsider", outside)
             wake_main_at_step(made, step)
-            work = endless_work(made, told)
+            work = endless_work(made, lock, told)
             for number in range(2):
                 made.mortal.Thread(target=work, name=f"worker-{number}").start()
             if step > 2:  # main itself has come to the first two: a start is a step
@@ -367,6 +382,8 @@ def test_a_thread_that_kills_its_own_group_is_the_last_to_end(simulated: Simulat
             told.append("alive")
         finally:
             told.append("killer")
+            simulated.time.sleep(1)
+            told.append("alive")
 
     simulated.mortal.Thread(target=sleep, name="other").start()
     simulated.mortal.Thread(target=kill, name="killer").start()

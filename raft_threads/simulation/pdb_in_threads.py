@@ -19,14 +19,26 @@ from raft_threads.simulation.scheduler import SECOND, Scheduler
 
 # What stepping passes over, and what `where` leaves out below a thread's own functions. Of the simulation itself only
 # the words that scenarios are written with are shown.
-_MACHINERY = ("raft_threads.simulation.", "raft_threads.invariants", "raft_threads.server_invariants")
+_MACHINERY = "raft_threads.simulation."
 _SHOWN = "raft_threads.simulation.cluster"
 
 
 def is_machinery(frame: FrameType) -> bool:
     """Return whether `frame` is of the simulation, and not of what is simulated."""
     module: str = frame.f_globals.get("__name__", "")
-    return module == "threading" or (module.startswith(_MACHINERY) and module != _SHOWN)
+    return module in ("threading", "bdb") or (module.startswith(_MACHINERY) and module != _SHOWN)
+
+
+def is_inside_a_call_of_machinery(frame: Optional[FrameType]) -> bool:
+    """Return whether some function of our own has called machinery, which has come to `frame`, be that ours or not."""
+    machinery_seen = False
+    while frame is not None:
+        if is_machinery(frame):
+            machinery_seen = True
+        elif machinery_seen:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
@@ -44,8 +56,8 @@ def pdb_knows_threads(scheduler: Scheduler) -> Iterator[None]:
         if hasattr(debugger, "interaction") and not isinstance(debugger, pdb.Pdb):
             kinds.append(type(debugger))
     with ExitStack() as replacements:
-        for name, make in (("stop_here", stop_here), ("_set_stopinfo", set_stopinfo), ("get_stack", get_stack)):
-            replacements.enter_context(replaced(bdb.Bdb, name, make))
+        for make in (set_trace, _set_stopinfo, stop_here, get_stack):
+            replacements.enter_context(replaced(bdb.Bdb, make.__name__, make))
         for kind in kinds:
             replacements.enter_context(replaced(kind, "interaction", interaction))
             replacements.enter_context(replaced(kind, "print_stack_entry", announcing(scheduler)))
@@ -63,13 +75,22 @@ def replaced(kind: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]
         setattr(kind, name, original)
 
 
-def set_stopinfo(original: Any) -> Any:
-    """Note the thread in which a step is asked for, and whether in the machinery: who stopped there wants to see it."""
+def set_trace(original: Any) -> Any:
+    """Stop where somebody has written `breakpoint()`, wherever that is."""
+
+    def set_trace_there(debugger: Any, frame: Optional[FrameType] = None, **more: Any) -> None:
+        original(debugger, frame or sys._getframe(1), **more)
+        debugger.steps_through_machinery = True
+
+    return set_trace_there
+
+
+def _set_stopinfo(original: Any) -> Any:
+    """Note in which thread a step is asked for, and whether within machinery: who stopped there wants to see it."""
 
     def note_and_set(debugger: Any, *details: Any, **more: Any) -> None:
         debugger.steps_in = threading.get_ident()
-        frame = getattr(debugger, "curframe", None)
-        debugger.steps_through_machinery = frame is not None and is_machinery(frame)
+        debugger.steps_through_machinery = is_inside_a_call_of_machinery(getattr(debugger, "curframe", None))
         # Until Python 3.13, `next` at the end of a function does not stop in the caller if nothing there was traced.
         ending = getattr(debugger, "frame_returning", None)
         if ending is not None and ending.f_back is not None and ending.f_back.f_trace is None:
@@ -80,14 +101,14 @@ def set_stopinfo(original: Any) -> Any:
 
 
 def stop_here(original: Any) -> Any:
-    """Have `step`, `next` and `return` stop only in the thread that they were asked for in."""
+    """Have `step`, `next` and `return` stop only in the thread that they were asked for in, and in no machinery."""
 
     def stop_in_this_thread(debugger: Any, frame: FrameType) -> bool:
-        if debugger.steps_in != threading.get_ident():
+        if debugger.steps_in != threading.get_ident() or not original(debugger, frame):
             return False
-        if is_machinery(frame) and not debugger.steps_through_machinery:
-            return False
-        return bool(original(debugger, frame))
+        if debugger.steps_through_machinery:
+            return True
+        return not (is_machinery(frame) or is_inside_a_call_of_machinery(frame))
 
     return stop_in_this_thread
 

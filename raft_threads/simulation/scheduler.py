@@ -172,8 +172,7 @@ class Scheduler:
             if task in self._ready:
                 self._ready.remove(task)
             task.give_baton_back_to = me
-            self._give_baton_to(task)
-            self._await_baton(me)
+            self._hand_over(me, task)
 
     # Waiting and waking
 
@@ -271,8 +270,7 @@ class Scheduler:
     def _switch(self, me: Task) -> None:
         following = self._next()
         if following is not me:
-            self._give_baton_to(following)
-            self._await_baton(me)
+            self._hand_over(me, following)
         self._after_wait(me)
 
     def _after_wait(self, me: Task) -> None:
@@ -288,17 +286,23 @@ class Scheduler:
         self.current = task
         task.gate.release()
 
-    def _await_baton(self, me: Task) -> None:
+    def _hand_over(self, me: Task, task: Task) -> None:
+        """Give the baton away, and wait until it comes back."""
         if me is self.main:
-            self._await_baton_as_main()
+            self._hand_over_as_main(task)
         else:
+            self._give_baton_to(task)
             me.gate.acquire()
         self._breakpoints.take_over()
 
-    def _await_baton_as_main(self) -> None:
-        """Wait for the baton. Ctrl-C or a test's time limit ends the wait, unless a person is at a prompt meanwhile."""
+    def _hand_over_as_main(self, task: Task) -> None:
+        """As above; but Ctrl-C or a test's time limit ends the wait, unless a person is at a prompt meanwhile."""
+        given = False
         while True:
             try:
+                if not given:
+                    given = True
+                    self._give_baton_to(task)
                 self.main.gate.acquire()
                 return
             except BaseException as interruption:
@@ -311,7 +315,7 @@ class Scheduler:
         assert thread is not None and thread.ident is not None
         return is_at_a_prompt(sys._current_frames().get(thread.ident))
 
-    def _take_baton_back(self, interruption: Optional[BaseException]) -> None:
+    def _take_baton_back(self, interruption: BaseException) -> None:
         """Stop the thread that runs at its next point, and let main go on. Raises Stuck if there is no such point."""
         if self.current is self.main:
             self.main.gate.acquire(timeout=1.0)  # the baton comes, or came, at the same moment
@@ -326,7 +330,7 @@ class Scheduler:
             problem = f"{running} runs on and on without a step, or waits outside of the simulation"
             raise Stuck(self.describe(problem)) from interruption
         self._stuck = False
-        if interruption is not None and not isinstance(interruption, KeyboardInterrupt):
+        if not isinstance(interruption, KeyboardInterrupt):
             add_note(interruption, self.describe(f"interrupted while {running} ran"))
 
     def _next(self) -> Task:
@@ -396,8 +400,6 @@ class Scheduler:
         """End all threads. Called by main."""
         if self._stuck:
             return
-        if self.current is not self.main:
-            self._take_baton_back(None)  # main was interrupted just after it had given the baton away
         others = [task for task in self.tasks if task is not self.main]
         self._unwind(others)
         for task in others:
