@@ -16,8 +16,9 @@ from heapq import heappop, heappush
 from itertools import chain
 from typing import Any, NamedTuple, Optional
 
-from raft_threads.cell import can_be_replacement, Vocabulary, can_come, needed_value, needs_a_value, observes_only, step
+from raft_threads.cell import Vocabulary, can_be_replacement, can_come, needed_value, needs_a_value, observes_only, step
 from raft_threads.histories import APPEND, READ, Operation
+
 
 class Configuration(NamedTuple):
     """What a search has come to.

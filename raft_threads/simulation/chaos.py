@@ -16,7 +16,6 @@ from raft_threads.simulation.primitives import Clock
 from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
 
-
 # How long after the last fault a server may still stop because of it, in virtual seconds.
 AFTERMATH = 0.5
 
