@@ -50,3 +50,12 @@ def test_the_same_scenario_runs_alike_every_time(simulated: SimulatedRuns) -> No
         cluster.run_for(1.0)
         fingerprints.add(cluster.scheduler.fingerprint)
     assert len(fingerprints) == 1
+
+
+def test_a_picture_shows_what_the_disk_of_a_server_holds_that_is_down(simulated: SimulatedRuns) -> None:
+    """Fig. 8 draws the logs of crashed servers too."""
+    cluster = simulated(3)
+    cluster.put("x", "1", cluster.elect("n1"))
+    cluster.wait_until_applied_everywhere()
+    cluster.crash("n3")
+    assert cluster.picture().splitlines()[-2:] == ["n3 is down", "the disk of n3 holds 1 1"]

@@ -347,8 +347,10 @@ class SimulatedCluster:
         return [entry.term for entry in self.log_of(server)]
 
     def picture(self) -> str:
-        """Return all logs, drawn as in Fig. 6 and 7."""
-        return "\n".join(draw_logs(self))
+        """Return all logs, drawn as in Fig. 6 and 7; of a server that is down, the terms that its disk holds."""
+        down = [server for server in self.servers if server not in self.running]
+        on_disk = [f"the disk of {server} holds {' '.join(map(str, self.terms_of(server)))}" for server in down]
+        return "\n".join([*draw_logs(self), *on_disk])
 
     def show(self) -> None:
         """Print all logs, all other state, what each thread does, and the messages under way: for a breakpoint."""
