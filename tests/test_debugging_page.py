@@ -9,7 +9,7 @@ from processes import ROOT
 from terminals import Terminal
 
 PAGE = (ROOT / "docs" / "debugging.md").read_text()
-PDB = re.findall(r"```\n\.venv/bin/python (-m pdb .*?)\n```", PAGE)
+COMMANDS = re.findall(r"```\n\.venv/bin/python (-m pytest -s --trace .*?)\n```", PAGE)
 SESSIONS = re.findall(r"```pdb\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -22,8 +22,8 @@ def typed(command: str, *sessions: str) -> list[str]:
 
 def test_the_walk_from_the_first_breakpoint_to_the_figure() -> None:
     """Through `begin_election`, to the pictures of Fig. 8 (a), (b) and (c)."""
-    assert len(PDB) == 2 and len(SESSIONS) == 3
-    first, *_, last = answers = typed(PDB[0], *SESSIONS[:2])
+    assert len(COMMANDS) == 2 and len(SESSIONS) == 3
+    first, *_, last = answers = typed(COMMANDS[0], *SESSIONS[:2])
     assert not [answer for answer in answers if "***" in answer], answers
     assert "election.py:91" in first
     stopped, where, before, *_ = answers[1:]
@@ -42,7 +42,7 @@ def test_the_walk_from_the_first_breakpoint_to_the_figure() -> None:
 
 def test_the_walk_to_the_rule_that_forbids_to_commit_by_counting() -> None:
     """§5.4.2: index 2 is on a majority, of term 2, and the leader's term is 4."""
-    *_, matches, compared = answers = typed(PDB[1], SESSIONS[2])
+    *_, matches, compared = answers = typed(COMMANDS[1], SESSIONS[2])
     assert not [answer for answer in answers if "***" in answer], answers
     assert matches == "('S1', {'S1': 3, 'S2': 0, 'S3': 2, 'S4': 2, 'S5': 0})\n"
     assert compared == "(2, 2, 4)\n"
