@@ -26,7 +26,12 @@ _SHOWN = "raft_threads.simulation.cluster"
 def is_machinery(frame: FrameType) -> bool:
     """Return whether `frame` is of the simulation, and not of what is simulated."""
     module: str = frame.f_globals.get("__name__", "")
-    return module in ("threading", "bdb") or (module.startswith(_MACHINERY) and module != _SHOWN)
+    return module.startswith(_MACHINERY) and module != _SHOWN
+
+
+def is_of_no_interest(frame: FrameType) -> bool:
+    """Return whether `frame` is machinery, the stdlib's part in starting a thread, or the debugger itself."""
+    return is_machinery(frame) or frame.f_globals.get("__name__") in ("threading", "bdb")
 
 
 def is_inside_a_call_of_machinery(frame: Optional[FrameType]) -> bool:
@@ -35,7 +40,7 @@ def is_inside_a_call_of_machinery(frame: Optional[FrameType]) -> bool:
     while frame is not None:
         if is_machinery(frame):
             machinery_seen = True
-        elif machinery_seen:
+        elif machinery_seen and not is_of_no_interest(frame):
             return True
         frame = frame.f_back
     return False
@@ -108,7 +113,7 @@ def stop_here(original: Any) -> Any:
             return False
         if debugger.steps_through_machinery:
             return True
-        return not (is_machinery(frame) or is_inside_a_call_of_machinery(frame))
+        return not (is_of_no_interest(frame) or is_inside_a_call_of_machinery(frame))
 
     return stop_in_this_thread
 
@@ -119,7 +124,7 @@ def get_stack(original: Any) -> Any:
     def get_our_stack(debugger: Any, frame: Optional[FrameType], traceback: Any) -> tuple[list[Any], int]:
         stack, position = original(debugger, frame, traceback)
         below = 0
-        while below < position and is_machinery(stack[below][0]):
+        while below < position and is_of_no_interest(stack[below][0]):
             below += 1
         return stack[below:], position - below
 

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raft_threads.diagrams.words import line_of_message
-from raft_threads.log_drawing import draw_logs
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.simulation.reports import our_places, what_it_does
-from raft_threads.simulation.scheduler import SECOND
+from raft_threads.simulation.scheduler import SECOND, Task
 from raft_threads.state import Role, State
 
 if TYPE_CHECKING:
     from raft_threads.simulation.cluster import SimulatedCluster
 
 _RPCS = (RequestVote, RequestVoteReply, AppendEntries, AppendEntriesReply)
+# What the threads of a server wait for between their tasks, without the server's name.
+_SOMETHING_TO_DO = ("election_due", "wake-up for", "to_save", "to_apply", "a request")
 _STATE = ("", "role", "current_term", "voted_for", "commit_index", "last_applied", "")
 
 
@@ -24,7 +25,7 @@ def everything(cluster: SimulatedCluster) -> list[str]:
     return [
         f"{cluster.now:.6f} s, seed {cluster.seed}",
         "",
-        *draw_logs(cluster),
+        cluster.picture(),
         "[ ] known to be committed  ( ) not known to be",
         "",
         *states(cluster),
@@ -67,13 +68,24 @@ def by_server(values: dict[str, Any]) -> str:
 
 
 def threads(cluster: SimulatedCluster) -> list[str]:
-    """Return what each thread does, and where, in a line each; `main` runs the script, the others are the servers'."""
+    """Return what each thread does, and where: a line each; those of a server that have nothing to do share one."""
     scheduler = cluster.scheduler
     rows = []
+    idle: dict[str, list[str]] = {}
     for task in sorted(scheduler.tasks, key=lambda task: (task.group is not None, task.name)):
-        places = our_places(task)
-        rows.append((task.name, what_it_does(scheduler, task), places[0].rpartition(": ")[0] if places else ""))
-    return aligned(rows)
+        if has_nothing_to_do(task):
+            server, _, thread = task.name.partition("/")
+            idle.setdefault(server, []).append(thread)
+        else:
+            rows.append((task.name, what_it_does(scheduler, task), "".join(our_places(task)[:1]).partition(": ")[0]))
+    waiting = [f"{server}/ {', '.join(each)}" for server, each in idle.items()]
+    return [*aligned(rows), *(["these wait for something to do:"] if waiting else []), *waiting]
+
+
+def has_nothing_to_do(task: Task) -> bool:
+    """Return whether a server's thread waits in its own loop (`docs/threads.md`)."""
+    what = task.why.partition("'s ")[2] or task.why
+    return task.parked and what.startswith(_SOMETHING_TO_DO)
 
 
 def messages(cluster: SimulatedCluster) -> list[str]:
