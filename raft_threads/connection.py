@@ -25,10 +25,10 @@ class Connection:
         self._address = address
         try:
             self._socket = socket.create_connection(address, timeout)
+            # A frame is sent in one call, and Nagle's algorithm would hold its tail back for 40 ms.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise CannotConnect(f"cannot connect to {address}: {error}") from error
-        # A frame is sent in one call, and Nagle's algorithm would hold its tail back for 40 ms.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb")
 
     def introduce(self, hello: Hello, timeout: float) -> Welcome:
@@ -57,9 +57,11 @@ class Connection:
             raise ConnectionLost(str(error) or "the connection was closed") from error
 
     def is_open(self) -> bool:
-        """Return whether the other side has kept the connection open, as far as we have heard."""
+        """Return whether the other side has kept it open, as far as we have heard, and has said nothing unasked."""
         try:
             self._socket.settimeout(0)
+            if self._stream.peek(1):
+                return False
             return not isinstance(self._socket.recv(1, socket.MSG_PEEK), bytes)
         except (BlockingIOError, InterruptedError):
             return True

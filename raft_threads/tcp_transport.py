@@ -44,7 +44,8 @@ class TcpTransport:
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request` over the connection to `peer`, which is made first if there is none."""
-        kept = self._connections.get(peer)
+        with self._guard:
+            kept = self._connections.get(peer)
         try:
             if kept is not None and kept.is_open():
                 reply = kept.exchange(request, timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -14,7 +15,8 @@ from raw_sockets import PATIENCE, Listening, RawServer, free_addresses, line, re
 
 from raft_threads import rpc_server
 from raft_threads.addresses import Address
-from raft_threads.client_messages import ErrorReply
+from raft_threads.client_messages import ErrorReply, Hello
+from raft_threads.connection import Connection, ConnectionLost
 from raft_threads.log import LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
 from raft_threads.tcp_transport import TcpTransport
@@ -208,6 +210,25 @@ def test_a_peer_that_answers_nonsense_is_a_peer_that_did_not_answer(answers: byt
             assert "\n" not in str(caught.value)
 
 
+def test_after_an_answer_of_the_wrong_kind_the_connection_is_not_used_again() -> None:
+    """Its next answer might be to this request."""
+    wrong = WELCOME + line({"type": "append_entries_reply", "term": 1, "success": True})
+    with transport_and(lambda connection: connection.sendall(wrong)) as (transport, peer):
+        for count in (1, 2):
+            with pytest.raises(PeerDidNotAnswer, match="it answered with append_entries_reply"):
+                transport.call("n2", vote(1), PATIENCE)
+            assert peer.accepted == count
+
+
+def test_what_a_peer_says_unasked_is_never_taken_for_an_answer() -> None:
+    """§5.1: one answer to a request. Here the first request gets two at once."""
+    answers = WELCOME + VOTE_REPLY + line({"type": "request_vote_reply", "term": 9, "vote_granted": True})
+    with transport_and(lambda connection: connection.sendall(answers)) as (transport, peer):
+        for count in (1, 2):
+            assert transport.call("n2", vote(count), PATIENCE) == RequestVoteReply(1, True)
+            assert peer.accepted == count
+
+
 def test_a_peer_that_closes_the_connection_while_we_wait_is_a_peer_that_did_not_answer() -> None:
     """As a crash does."""
     with transport_and(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as (transport, _):
@@ -246,6 +267,59 @@ def test_a_refusal_by_the_peers_node_is_told_and_the_next_call_goes_through() ->
         with pytest.raises(PeerDidNotAnswer, match="n2 refused request_vote: this server is stopping"):
             n1.call("n2", vote(1), PATIENCE)
         assert n1.call("n2", vote(2), PATIENCE) == RequestVoteReply(2, True)
+
+
+# One connection
+
+
+def test_a_connection_that_got_no_answer_is_closed() -> None:
+    """The answer may still come, and must not be taken for that to another request."""
+    with RawServer(lambda connection: None) as silent:
+        connection = Connection(silent.address, PATIENCE)
+        assert connection.is_open()
+        with pytest.raises(ConnectionLost):
+            connection.exchange(Hello("raft"), 0.05)
+        assert not connection.is_open()
+
+
+def test_a_request_is_never_held_back_to_be_sent_with_another() -> None:
+    """Nagle's algorithm would wait for the other side's acknowledgement, which may take 40 ms."""
+    with Listening() as listening:
+        connection = Connection(listening.address, PATIENCE)
+        assert connection._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        connection.close()
+
+
+def test_a_caller_that_hangs_up_at_once_is_one_we_cannot_connect_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS lets nobody set options of a connection that the other side has closed; a server must not end of that."""
+
+    class HungUp(socket.socket):
+        def setsockopt(self, *arguments: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: HungUp())
+    with transport_to(free_addresses("n1", "n2")) as n1:
+        with pytest.raises(PeerDidNotAnswer, match="Invalid argument"):
+            n1.call("n2", vote(1), PATIENCE)
+
+
+def test_a_peer_whose_machine_is_silent_does_not_hold_up_the_end_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting cannot be interrupted, so it is given up early, however long an answer may take."""
+    waited: list[float] = []
+
+    def create_connection(address: Address, timeout: float) -> socket.socket:
+        waited.append(timeout)
+        raise socket.timeout("timed out")
+
+    with transport_to(free_addresses("n1", "n2")) as n1:
+        monkeypatch.setattr(socket, "create_connection", create_connection)
+        for timeout in (60.0, 0.05):
+            with pytest.raises(PeerDidNotAnswer, match="timed out"):
+                n1.call("n2", vote(1), timeout)
+    assert waited[0] <= 0.5 and waited[1] <= 0.05
+
+
+# The end
 
 
 def test_close_ends_calls_that_wait() -> None:
