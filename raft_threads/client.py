@@ -158,15 +158,15 @@ class Client:
             answer = connection.exchange(Command(command, patience), patience + GRACE)
         except ConnectionLost as error:
             self.close()
-            if is_read:
-                raise _AskAnother(str(error)) from error
-            raise MayHaveHappened(f"the server did not answer any more: {error}") from error
+            raise _doubt(f"the server did not answer any more: {error}", is_read) from error
         if isinstance(answer, CommandResult):
             return _checked_result(answer)
         self.close()
         if isinstance(answer, Refusal):
             raise self._consequence(answer, is_read)
-        raise SurelyFailed(answer.message if isinstance(answer, ErrorReply) else "the server answered nonsense")
+        if isinstance(answer, ErrorReply):
+            raise SurelyFailed(answer.message)
+        raise _doubt("the server answered nonsense", is_read)
 
     def _connect(self, target: Optional[Address], deadline: float) -> Connection:
         """Return the connection to `target`, or to whoever answered last, or to the next server in turn."""
@@ -187,8 +187,8 @@ class Client:
 
     def _consequence(self, refusal: Refusal, is_read: bool) -> Exception:
         """Return what to raise after a refusal: whether the command is lost, in doubt, or can be sent again (§8)."""
-        if refusal.outcome is Outcome.UNKNOWN and not is_read:
-            return MayHaveHappened(refusal.message)
+        if refusal.outcome is Outcome.UNKNOWN:
+            return _doubt(refusal.message, is_read)
         return _AskAnother(refusal.message, self._address_of(refusal))
 
     def _address_of(self, refusal: Refusal) -> Optional[Address]:
@@ -236,8 +236,13 @@ class _AskAnother(Exception):
         self.hint = hint
 
 
+def _doubt(reason: str, is_read: bool) -> Exception:
+    """Return what to raise when nobody knows whether a command was executed: a read may be sent again all the same."""
+    return _AskAnother(reason) if is_read else MayHaveHappened(reason)
+
+
 def _checked_result(answer: CommandResult) -> dict[str, Any]:
-    """Return a result. Raises SurelyFailed if the state machine did not understand the command."""
+    """Return a result. Raises SurelyFailed if the state machine did not understand, MayHaveHappened if we do not."""
     try:
         result = kv.decode_result(answer.result)
     except ValueError as error:

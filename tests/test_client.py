@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from raft_threads import client as client_module
 from raft_threads import kv, rpc_server
 from raft_threads.addresses import Address
 from raft_threads.client import Client, MayHaveHappened, SurelyFailed
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, StatusRequest
+from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus, StatusRequest
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.runtime import Runtime
 from raft_threads.server import KeyValueServer
@@ -71,6 +72,7 @@ def client_of(*addresses: Address, timeout: float = LONG) -> Client:
 
 NOT_LEADER = Refusal(Outcome.NOT_LEADER, "this server is not the leader")
 UNKNOWN = Refusal(Outcome.UNKNOWN, "the command was not committed within 1 s")
+NOT_LEADER_STATUS = ServerStatus("n1", "follower", 1, None, 0, 0, 0)
 FAILED = Refusal(Outcome.FAILED, "another leader's entry took the place of the command in the log")
 
 
@@ -119,6 +121,12 @@ def test_the_status_of_every_server_is_asked_for_and_some_may_be_down(single: di
     assert up_report.commit_index == up_report.last_applied == up_report.last_log_index == 2
     assert (down_report.id, down_report.address) == ("n2", str(down["n2"]))
     assert (down_report.reachable, down_report.role, down_report.term) == (False, None, None)
+
+
+def test_a_server_that_answers_something_else_is_not_reported_as_reachable() -> None:
+    """There is nothing to show of it."""
+    with Listening(lambda sender, request: ok()) as confused, client_of(confused.address) as client:
+        assert [report.reachable for report in client.status()] == [False]
 
 
 def test_a_wrong_cluster_name_is_no_cluster(single: dict[str, Address]) -> None:
@@ -212,6 +220,29 @@ def test_when_nobody_answers_the_command_surely_failed_after_the_timeout() -> No
         assert time.monotonic() - began < SOON + 5
 
 
+class NotedSleeps:
+    """A `time` that notes how long the client sleeps, and does not."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self.sleeps: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Take note."""
+        self.sleeps.append(seconds)
+
+
+def test_within_a_round_the_client_does_not_wait() -> None:
+    """The next server may be the leader."""
+    notes = NotedSleeps()
+    with Scripted(NOT_LEADER) as follower, Scripted(NOT_LEADER, ok()) as leader:
+        servers = {"n1": follower.address, "n2": free_addresses("n2")["n2"], "n3": leader.address}
+        with Client(servers, timeout=LONG, runtime=Runtime(time=notes, random=FirstThrow())) as client:
+            client.put("x", "1")
+    assert [seconds > 0 for seconds in notes.sleeps] == [False, False, True, False, False]
+
+
 def test_between_rounds_the_client_waits_longer_and_longer() -> None:
     """Backoff: it does not flood a cluster that has no leader."""
     with Scripted(NOT_LEADER) as server:
@@ -221,12 +252,23 @@ def test_between_rounds_the_client_waits_longer_and_longer() -> None:
         assert 3 <= len(server.commands) <= 10
 
 
-def test_a_write_whose_connection_breaks_may_have_happened_and_is_not_sent_again() -> None:
+WRITES: dict[str, Callable[[Client], object]] = {
+    "put": lambda client: client.put("x", "1"),
+    "append": lambda client: client.append("x", "1"),
+    "delete": lambda client: client.delete("x"),
+    "cas": lambda client: client.cas("x", "1", "2"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_a_write_whose_connection_breaks_may_have_happened_and_is_not_sent_again(
+    write: Callable[[Client], object]
+) -> None:
     """§8: if the leader crashes after committing the log entry but before responding."""
     with Scripted(ConnectionEnded(), ok()) as server:
         with client_of(server.address, server.address) as client:
             with pytest.raises(MayHaveHappened, match="did not answer any more"):
-                client.put("x", "1")
+                write(client)
             assert len(server.commands) == 1
             client.put("x", "1")
 
@@ -269,6 +311,17 @@ def test_a_write_that_is_refused_by_name_surely_failed() -> None:
         with client_of(server.address) as client:
             with pytest.raises(SurelyFailed, match="no commands today"):
                 client.put("x", "1")
+
+
+def test_an_answer_to_something_else_leaves_a_write_in_doubt_and_a_read_to_another() -> None:
+    """The server took the command; what it did with it, nobody can tell."""
+    with Scripted(NOT_LEADER_STATUS, ok()) as confused:
+        with client_of(confused.address) as client:
+            with pytest.raises(MayHaveHappened, match="nonsense"):
+                client.put("x", "1")
+    with Scripted(NOT_LEADER_STATUS) as confused, Scripted(ok(value="1")) as leader:
+        with client_of(confused.address, leader.address) as client:
+            assert client.get("x") == "1"
 
 
 @pytest.mark.parametrize("result", [b"", b"not JSON", b"[]", b"\xff"])
@@ -328,6 +381,20 @@ def test_the_servers_patience_is_what_is_left_of_ours() -> None:
         return ok()
 
     with Listening(handle) as server:
-        with client_of(server.address, timeout=3.0) as client:
+        with client_of(server.address, timeout=100.0) as client:
             client.put("x", "1")
-    assert 0 < asked[0] <= 3.0
+    assert 50 < asked[0] <= 100
+
+
+def test_the_servers_own_time_is_up_still_reaches_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says more than our own."""
+    monkeypatch.setattr(client_module, "GRACE", LONG)
+
+    def handle(sender: Optional[str], request: Message) -> Message:
+        assert isinstance(request, Command)
+        threading.Event().wait(request.timeout)
+        return UNKNOWN
+
+    with Listening(handle) as server, client_of(server.address, timeout=SOON) as client:
+        with pytest.raises(MayHaveHappened, match="the command was not committed within"):
+            client.put("x", "1")
