@@ -56,6 +56,7 @@ def run_until_stopped(server: KeyValueServer) -> int:
     try:
         await_signals()
         failure = server.node.wait_until_stopping()
+        ignore_signals()  # it has begun to stop by itself; being asked to as well changes nothing
     except StopRequested:
         logger.debug("%s was asked to stop", server.id)
     finally:
@@ -67,13 +68,18 @@ def await_signals() -> None:
     """Have SIGTERM and Ctrl-C raise StopRequested in the main thread, once; a second one changes nothing."""
 
     def request_stop(signum: int, frame: Optional[FrameType]) -> None:
-        for each in STOP_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        ignore_signals()
         raise StopRequested()
 
     for each in STOP_SIGNALS:
         signal.signal(each, request_stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def ignore_signals() -> None:
+    """From here on, neither of them changes anything."""
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def start_logging(level: str) -> logging.handlers.QueueListener:

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -248,6 +249,29 @@ def test_a_signal_stops_a_server_that_is_blocked_on_its_peers(tmp_path: Path) ->
         server.signal(signal.SIGINT)  # an impatient person: nothing changes
         assert server.exit_code() == 0
         assert [text for text in server.lines if not re.fullmatch(LOG_LINE, text)] == []
+
+
+def test_a_signal_does_not_disturb_a_server_that_is_stopping_by_itself() -> None:
+    """Its disk has failed; it stops in order, and the exit code says so. Here the signal comes in the middle of it."""
+    code = """
+import os, signal
+from raft_threads.serve import run_until_stopped
+
+class Failed:
+    id, node = "n1", property(lambda self: self)
+
+    def wait_until_stopping(self):
+        return OSError("the disk is broken")
+
+    def stop(self):
+        for each in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), each)
+        print("stopped in order")
+
+raise SystemExit(run_until_stopped(Failed()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), timeout=20)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "stopped in order\n", "")
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
