@@ -111,9 +111,10 @@ class PeerThread:
         self._link.reachable = True
 
     def _did_not_answer(self, request: Request, error: PeerDidNotAnswer) -> None:
-        """Note to try again a little later (§5.5)."""
+        """Note to try again a little later (§5.5); at once, if we are in a newer term than the request was."""
         link, monitor = self._link, self._monitor
-        link.retry_at = monitor.now() + monitor.timing.heartbeat_interval
+        if request.term == self._state.current_term:
+            link.retry_at = monitor.now() + monitor.timing.heartbeat_interval
         monitor.narrator.tell(MessageDropped, peer=self._peer, message=request, reason=str(error))
         if link.reachable is not False and not monitor.stopping:
             monitor.narrator.tell(PeerUnreachable, peer=self._peer, reason=str(error))

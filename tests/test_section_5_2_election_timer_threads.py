@@ -103,6 +103,27 @@ def test_a_new_election_asks_at_once_those_who_did_not_answer_in_the_last_one() 
             bench.transport.wait_for(lambda to, request: (to, request.term) == (peer, 2))  # noqa: B023
 
 
+def test_a_request_of_the_last_election_that_is_lost_late_does_not_hold_up_the_new_one() -> None:
+    """§5.2: the same, if that request is given up only after the new election has begun."""
+    gate = Gate()
+
+    def answer(peer: str, request: Request) -> Reply:
+        if peer == "n2" and request.term == 1:
+            gate.pass_through()
+        return silent(peer, request)
+
+    bench = Bench(timing=Timing(600, 1200, 500))
+    bench.transport.answer = answer
+    gate.close()
+    with bench:
+        bench.node.expire_election_timer()
+        gate.wait_until_held()
+        bench.node.expire_election_timer()
+        bench.recorder.wait_for(events.BecameCandidate, lambda event: event.state.term == 2)
+        gate.open()
+        bench.transport.wait_for(lambda to, request: (to, request.term) == ("n2", 2))
+
+
 def test_who_said_no_is_not_asked_again() -> None:
     """§5.2: its answer would be the same, within the term."""
     bench = Bench()
