@@ -37,13 +37,12 @@ class Disk:
             return
         # A write that is under way may have begun before the caller's change: only the next one surely holds it.
         needed = self._writes_begun + 1
-        while self._writes_done < needed:
-            while self._writing:
-                self.write_ended.wait()
-            if self._failure is not None:
-                raise self._failure
-            if self._writes_done < needed:
-                self._write()
+        while self._writing and self._writes_done < needed:
+            self.write_ended.wait()
+        if self._failure is not None:
+            raise self._failure
+        if self._writes_done < needed:
+            self._write()
 
     def _write(self) -> None:
         self._writing = True

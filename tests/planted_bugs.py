@@ -158,13 +158,12 @@ def if_for_while_around_the_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None
         if self._state.is_saved():
             return
         needed = self._writes_begun + 1
-        while self._writes_done < needed:
-            if self._writing:
-                self.write_ended.wait()
-            if self._failure is not None:
-                raise self._failure
-            if self._writes_done < needed:
-                self._write()
+        if self._writing and self._writes_done < needed:
+            self.write_ended.wait()
+        if self._failure is not None:
+            raise self._failure
+        if self._writes_done < needed:
+            self._write()
 
     patch.setattr(disk.Disk, "save", save)
 

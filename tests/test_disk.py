@@ -92,6 +92,25 @@ def test_one_of_those_who_wait_writes_for_all() -> None:
     assert on.storage.writes == [[(1, 1)], [(index, 1) for index in range(2, 10)]]
 
 
+def test_who_waits_leaves_once_its_own_change_is_durable_although_the_next_write_has_begun() -> None:
+    """Diss. §10.2: or, on a busy disk, it might wait for one write of others after the other."""
+    on = DiskAndLog()
+    on.append(1)
+    disk = on.disk
+    disk._writing, disk._writes_begun = True, 1
+    waits: list[int] = []
+
+    def wait() -> None:
+        waits.append(disk._writes_done)
+        assert len(waits) == 1, "write 2 is done, which began after the change; write 3 is not waited for"
+        disk._writes_done, disk._writes_begun = 2, 3
+
+    disk.write_ended.wait = wait
+    with on.lock:
+        disk.save()
+    assert waits == [0]
+
+
 class SlowSecondWrite(MemoryStorage):
     """A disk whose second write takes until the test knows what the others do meanwhile."""
 
