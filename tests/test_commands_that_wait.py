@@ -63,9 +63,10 @@ def test_the_term_of_the_entry_that_was_applied_decides_what_became_of_the_comma
     executed, replaced = command_at(2, 1), command_at(2, 3)
     for proposal in (executed, replaced):
         settle(proposal, entries_of(1, first_index=2)[0], b"done")
-    assert executed.wait(0) == b"done"
-    with pytest.raises(CommandFailed):
-        replaced.wait(0)
+    for _ in range(2):  # whoever asks again hears the same
+        assert executed.wait(0) == b"done"
+        with pytest.raises(CommandFailed):
+            replaced.wait(0)
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.001, -1.0])
