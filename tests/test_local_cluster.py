@@ -9,10 +9,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from drawing import entries_of
 
 from raft_threads import events, kv
+from raft_threads.events import glimpse
 from raft_threads.local_cluster import LocalCluster
+from raft_threads.log import LogEntry
 from raft_threads.proposals import CommandFailed, OutcomeUnknown
+from raft_threads.state import State
 
 
 @pytest.fixture(name="cluster")
@@ -23,6 +27,58 @@ def cluster_of_three() -> Iterator[LocalCluster]:
         cluster.check_figure_3()
         cluster.check_single_leader()
         cluster.check_logs_match()
+
+
+# The checks
+
+
+@pytest.fixture(name="two")
+def two_that_are_not_started(monkeypatch: pytest.MonkeyPatch) -> LocalCluster:
+    """What n1 and n2 have done is up to the test."""
+    cluster = LocalCluster(["n1", "n2"], first_port=0)
+    monkeypatch.setattr(cluster, "running", {"n1": None, "n2": None})
+    return cluster
+
+
+def apply(cluster: LocalCluster, name: str, *entries: LogEntry) -> None:
+    """Have a server tell that it applied `entries`."""
+    for entry in entries:
+        cluster.recorder.observe(events.Applied(name, 0.0, glimpse(State(name, ("n1", "n2"))), entry, b""))
+
+
+def test_other_entries_that_a_server_applied_are_found_and_that_one_is_behind_is_no_fault(two: LocalCluster) -> None:
+    """Fig. 3, State Machine Safety: no other entry for the same index. A new leader's no-op comes at any time."""
+    apply(two, "n1", *entries_of(1, 1, 2))
+    apply(two, "n2", *entries_of(1, 1))
+    assert two.check_same_commands_applied() == 2
+    apply(two, "n2", *entries_of(3, first_index=3))
+    with pytest.raises(AssertionError, match="n2 applied other entries than n1"):
+        two.check_same_commands_applied()
+
+
+def test_two_leaders_of_a_term_are_found(two: LocalCluster) -> None:
+    """Fig. 3, Election Safety."""
+    for name, term in (("n1", 1), ("n2", 2)):
+        two.recorder.observe(events.BecameLeader(name, 0.0, glimpse(State(name, ("n1", "n2"), term))))
+    two.check_single_leader()
+    two.recorder.observe(events.BecameLeader("n1", 0.0, glimpse(State("n1", ("n1", "n2"), 2))))
+    with pytest.raises(AssertionError, match="term 2 had the leaders n1, n2"):
+        two.check_single_leader()
+
+
+def test_logs_that_differ_before_an_entry_they_share_are_found(
+    two: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fig. 3, Log Matching. What differs at their ends is no fault."""
+    logs = {"n1": [*entries_of(1, 2, 3)], "n2": [*entries_of(1, 2, 4, 4)]}
+    monkeypatch.setattr(two, "log_of", logs.__getitem__)
+    two.check_logs_match()
+    logs["n2"] = [*entries_of(2, 2)]
+    with pytest.raises(AssertionError, match="the logs of n1 and n2 differ before entry 2"):
+        two.check_logs_match()
+
+
+# Servers
 
 
 def test_one_server_is_elected_and_the_others_follow_it(cluster: LocalCluster) -> None:
