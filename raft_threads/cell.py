@@ -1,6 +1,6 @@
-"""What operations do to one key of the store, for the search that explains histories (§8).
+"""One key of the store as clients see it: what operations do to its value, and which values can be told apart (§8).
 
-A value is any JSON scalar, or None while the key is absent.
+A value is any JSON scalar, or None while the key is absent. `linearization_search` explains histories with this.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def same(one: Any, other: Any) -> bool:
 def step(value: Any, operation: Operation) -> tuple[bool, Any]:
     """Return whether the answer of `operation` fits if it takes effect on `value`, and the value after it.
 
-    Without an answer everything fits, except that a cas needs its expected value: otherwise it does nothing.
+    Of what has no answer, only effects are of interest: a cas does not fit where it would find another value.
     """
     return _EFFECTS[operation.f](value, operation)
 
@@ -67,42 +67,46 @@ def observes_only(operation: Operation) -> bool:
 
 
 def needs_a_value(operation: Operation) -> bool:
-    """Return whether the answer of `operation` fits one value only: a read, or a cas that swapped."""
+    """Return whether the answer of `operation` fits one value only: that of a read, or of a cas that swapped."""
     return operation.f == READ or (operation.f == CAS and operation.result is True)
 
 
 def needed_value(operation: Operation) -> Any:
-    """Return the one value that fits, for an operation that needs it."""
+    """Return the value that a read found, or that a cas expects."""
     return operation.result if operation.f == READ else operation.argument[0]
 
 
+def can_replace(operation: Operation, needed: Any) -> bool:
+    """Return whether `operation` can set the `needed` value, or one that appends could perhaps make so."""
+    if operation.f == APPEND or observes_only(operation):
+        return False
+    return same(_replacement(operation), needed) or _is_beginning(_replacement(operation), needed)
+
+
 def can_come(needed: Any, value: Any, operations: Collection[Operation]) -> bool:
-    """Return whether `value` is `needed`, or perhaps becomes so by some of `operations`; False is certain."""
+    """Return whether `value` is the `needed` one, or `operations` can perhaps make it so. False is certain."""
     texts = [operation.argument for operation in operations if operation.f == APPEND]
-    return _can_grow_into(needed, value, texts) or any(
-        _can_grow_into(needed, _replacement(operation), texts)
+    return _can_grow(value, needed, texts) or any(
+        can_replace(operation, needed) and _can_grow(_replacement(operation), needed, texts)
         for operation in operations
-        if operation.f != APPEND and not observes_only(operation)
     )
 
 
-def can_be_replacement(operation, needed):
-    if operation.f == APPEND or observes_only(operation):
-        return False
-    value = _replacement(operation)
-    if same(value,needed): return True
-    return isinstance(needed, str) and (value is None or isinstance(value,str) and needed.startswith(value))
-
-
-def _can_grow_into(needed: Any, value: Any, texts: Collection[str]) -> bool:
-    """Return whether `value` is `needed`, or perhaps becomes so when some of `texts` are appended; False is certain."""
+def _can_grow(value: Any, needed: Any, texts: Collection[str]) -> bool:
+    """Return whether `value` is the `needed` one, or perhaps becomes so when some of `texts` are appended."""
     if same(value, needed):
         return True
-    base = "" if value is None else value
-    if not isinstance(needed, str) or not isinstance(base, str) or not needed.startswith(base):
+    if not _is_beginning(value, needed):
         return False
-    is_next = any(needed.startswith(text, len(base)) for text in texts)
-    return is_next and sum(map(len, texts)) >= len(needed) - len(base)
+    length = 0 if value is None else len(value)
+    return sum(map(len, texts)) >= len(needed) - length and any(needed.startswith(text, length) for text in texts)
+
+
+def _is_beginning(value: Any, needed: Any) -> bool:
+    """Return whether `needed` is text that `value` begins, or may begin because it is absent."""
+    if value is None:
+        return isinstance(needed, str)
+    return isinstance(value, str) and isinstance(needed, str) and needed.startswith(value)
 
 
 def _replacement(operation: Operation) -> Any:
@@ -113,46 +117,50 @@ def _replacement(operation: Operation) -> Any:
 
 
 class Vocabulary:
-    """The values that answers on a key speak of. All others are alike to everybody, so one of them stands for all.
+    """The values that the answers of some operations speak of: those read, and those that a cas expects.
 
-    `operations` are all operations on the key.
+    To these operations all other values are alike, so one of them stands for all. Fewer values, less to search.
     """
 
     def __init__(self, operations: Collection[Operation]) -> None:
         values = [needed_value(operation) for operation in operations if operation.f in (READ, CAS)]
         self._texts = sorted({value for value in values if isinstance(value, str)})
         self._others = {(type(value), value) for value in values if not isinstance(value, str)}
-        self._has_appends = any(operation.f == APPEND for operation in operations)
         self._some_cas_failed = any(operation.f == CAS and operation.result is False for operation in operations)
-        # Longer than all of them, so it is none of them and cannot grow into one.
+        self.has_appends = any(operation.f == APPEND for operation in operations)
+        # Longer than all the others, so it is none of them and cannot grow into one.
         self._unspoken = "?" * (1 + max(map(len, self._texts), default=0))
 
-    def spoken(self, value: Any) -> Any:
-        """Return `value`, or another that stands for it if nobody can tell them apart."""
-        if value is None or (self._has_appends and not isinstance(value, str)):
+    def word_for(self, value: Any) -> Any:
+        """Return `value`, or what stands for it if it cannot be told from others, not even after appends."""
+        if value is None or self._is_spoken_of(value) or (self.has_appends and not isinstance(value, str)):
             return value
-        return value if self._is_spoken_of(value) else self._unspoken
-
-    def effect(self, operation: Operation) -> tuple[str, str]:
-        """Return the same for operations without an answer that nobody can tell apart."""
-        argument = operation.argument
-        if operation.f == WRITE:
-            argument = self.spoken(argument)
-        elif operation.f == CAS:
-            argument = argument[0], self.spoken(argument[1])
-        elif operation.f == APPEND and not any(argument in text for text in self._texts):
-            argument = self._unspoken
-        return operation.f, json.dumps(argument)  # JSON, because 1 == True == 1.0 in Python
-
-    def is_worth_it(self, before: Any, after: Any) -> bool:
-        """Return whether anybody could be helped by a change of the value from `before` to `after`."""
-        goes_unseen = after == self._unspoken and before is not None and not self._some_cas_failed
-        return not goes_unseen and not same(before, after)
+        return self._unspoken
 
     def _is_spoken_of(self, value: Any) -> bool:
+        """Return whether `value` is one of ours, or could become one by appends."""
         if not isinstance(value, str):
             return (type(value), value) in self._others
-        at = bisect_left(self._texts, value)
-        if at == len(self._texts):
+        i = bisect_left(self._texts, value)
+        if i == len(self._texts):
             return False
-        return self._texts[at].startswith(value) if self._has_appends else self._texts[at] == value
+        return self._texts[i].startswith(value) if self.has_appends else self._texts[i] == value
+
+    def effect_of(self, operation: Operation) -> tuple[str, str]:
+        """Return the same for operations without an answer whose effects are the same."""
+        argument = operation.argument
+        if operation.f == WRITE:
+            argument = self.word_for(argument)
+        elif operation.f == CAS:
+            argument = argument[0], self.word_for(argument[1])
+        elif operation.f == APPEND and not any(argument in text for text in self._texts):
+            argument = self._unspoken
+        return operation.f, json.dumps(argument)  # not as it is, because 1 == True == 1.0 in Python
+
+    def may_help(self, before: Any, after: Any) -> bool:
+        """Return whether anybody could be helped if the value changes from `before` to `after`, a word of ours."""
+        if same(before, after):
+            return False
+        if after != self._unspoken or before is None or self._some_cas_failed:
+            return True
+        return self.has_appends and not isinstance(before, str)  # to which nothing can be appended

@@ -1,4 +1,4 @@
-"""What the clients of a replicated key-value store asked and heard, in real-time order: recorded, written and read (§8).
+"""What the clients of a key-value store asked and heard, in real-time order: recorded, written, and read again (§8).
 
     {"process": 1, "type": "invoke", "f": "write", "key": "x", "value": 5}
     {"process": 1, "type": "ok", "f": "write", "key": "x", "value": 5}
@@ -79,7 +79,7 @@ class History:
         self._record_next("info", process, f, key, value, time)
 
     def operations(self) -> list[Operation]:
-        """Return what there is to explain, as invoked: without reads that got no answer, and what did surely nothing."""
+        """Return what is to be explained, as invoked: not reads without an answer, nor what surely did nothing."""
         return [
             operation
             for operation in self._operations.values()
@@ -149,8 +149,10 @@ def _name(operation: Operation) -> str:
 def _decode(position: int, line: str) -> dict[str, Any]:
     try:
         event = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise BadHistory(f"line {position}: not JSON: {error.msg} (column {error.pos + 1})") from error
     except (ValueError, RecursionError) as error:
-        raise BadHistory(f"line {position}: not JSON: {error}") from error
+        raise BadHistory(f"line {position}: not JSON that can be read: {error}") from error
     if not isinstance(event, dict):
         _refuse(position, "not a JSON object")
     return event

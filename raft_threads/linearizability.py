@@ -1,8 +1,8 @@
-"""Is there an order that explains what the clients saw? And if not, which few answers contradict each other (§8)?
+"""Does an order explain what the clients saw? And if none does, which few answers contradict each other (§8)?
 
-"Our goal for Raft is to implement linearizable semantics (each operation appears to execute instantaneously, exactly
-once, at some point between its invocation and its response)". A history is linearizable if and only if that of each of
-its keys is (Herlihy and Wing, 1990), so each key is looked at alone.
+Raft's goal for its clients is linearizability: each operation appears to take effect once, at one instant between its
+invocation and its answer. A history is linearizable if and only if the history of each key is (Herlihy and Wing, 1990),
+so each key is looked at alone. `linearization_search` does the looking.
 """
 
 from __future__ import annotations
@@ -11,30 +11,36 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
-from raft_threads.histories import CAS, DELETE, READ, WRITE, Key, Operation
-from raft_threads.linearization_search import Search
+from raft_threads.histories import CAS, DELETE, READ, Key, Operation
+from raft_threads.linearization_search import Search, end_of
 
 # Between two looks at the clock.
 STEPS_AT_A_TIME = 100
-# What one question may cost while a window is made smaller: some tenths of a second.
-STEPS_FOR_A_QUESTION = 20_000
+# What it may cost to ask whether a window can be smaller: so much, or so much for each operation. And how often that.
+STEPS_FOR_A_QUESTION = 10_000
+STEPS_FOR_AN_OPERATION = 10
+LONG_QUESTIONS = 5
+# How much of a window is shown.
+LONGEST_LIST = 50
+LONGEST_VALUE = 120
 
 
 @dataclass(frozen=True)
 class Window:
-    """A few operations on one key whose answers no order explains, whatever its `others` did.
+    """A few operations on one key whose answers no order explains, whatever the `others` on that key did.
 
-    Each of the others may have taken effect between its invocation and its answer (at any time after its invocation
-    if it has no answer), or not at all. Which operations these are is settled in three steps, by asking the search:
+    Of the others nothing is known but when they were: each may have taken effect between its invocation and its answer
+    (at any time after its invocation if it has no answer), or not at all; only those that changed nothing by their
+    answers did not. Which operations are in the window is settled in three steps:
 
-    1. The window ends with the first answer by which no order explains all answers so far.
-    2. It begins with the last answer such that those from there to the end cannot be explained.
-    3. From what lies between, each answer in turn is left out, the oldest first, if the rest still cannot be explained.
+    1. It ends with the first answer such that no order explains the answers so far.
+    2. It begins with the last answer such that no order explains the answers from there to the end.
+    3. Of these, each in turn is left out, the oldest first, if still no order explains the rest.
 
-    So a window is minimal: without any one of its answers, an order explains the rest. `is_minimal` is False if that
-    was not settled for all of them in the time given. `operations` are in the order of their invocations.
+    So it is minimal: if any one of its answers were not known, an order would explain the rest. `is_minimal` is False
+    if some such question would have taken too long to settle. `operations` are in the order of their invocations.
     """
 
     key: Key
@@ -57,47 +63,43 @@ class Verdict:
 
 
 def check(operations: Sequence[Operation], timeout: Optional[float] = None) -> Verdict:
-    """Look for an order that explains `operations`, for `timeout` seconds at most (None: as long as it takes).
+    """Look for an order that explains `operations`, for about `timeout` seconds at most (None: as long as it takes).
 
-    The search may take time exponential in the number of operations that are pending at once; it hardly ever does.
+    The time may grow exponentially with the number of operations that are pending at once, or have no answer, but
+    hardly ever does. To find a window takes some seconds more, whatever `timeout` says.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     by_key: dict[Key, list[Operation]] = {}
     for operation in operations:
         by_key.setdefault(operation.key, []).append(operation)
-    answers = {key: _has_an_order(Search(of_key), deadline) for key, of_key in by_key.items()}
+    searches = {key: Search(of_key) for key, of_key in by_key.items()}
+    answers: dict[Key, bool] = {}
+    while len(answers) < len(searches) and (deadline is None or time.monotonic() < deadline):
+        for key, search in searches.items():
+            answer = None if key in answers else search.run(STEPS_AT_A_TIME)
+            if answer is not None:
+                answers[key] = answer
+    failed = [key for key in by_key if answers.get(key) is False]
     return Verdict(
-        tuple(_WindowFinder(by_key[key], deadline).find() for key, answer in answers.items() if answer is False),
-        tuple(key for key, answer in answers.items() if answer is None),
+        tuple(_WindowFinder(by_key[key]).find(searches[key].explained) for key in failed),
+        tuple(key for key in by_key if key not in answers),
     )
-
-
-def _has_an_order(search: Search, deadline: Optional[float], steps: Optional[int] = None) -> Optional[bool]:
-    """Run `search` to its end, but not past `deadline` or more than about `steps`; None if it is not known by then."""
-    taken = 0
-    while True:
-        answer = search.run(STEPS_AT_A_TIME)
-        taken += STEPS_AT_A_TIME
-        if answer is not None:
-            return answer
-        if (deadline is not None and time.monotonic() > deadline) or (steps is not None and taken >= steps):
-            return None
 
 
 class _WindowFinder:
     """Finds the window in the history of one key that no order explains."""
 
-    def __init__(self, operations: Sequence[Operation], deadline: Optional[float]) -> None:
+    def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
-        self._deadline = deadline
+        self._steps_for_a_question = max(STEPS_FOR_A_QUESTION, STEPS_FOR_AN_OPERATION * len(operations))
+        self._steps_left = LONG_QUESTIONS * self._steps_for_a_question
         self._is_minimal = True
 
-    def find(self) -> Window:
-        """Return the window."""
-        window = [operation for operation in self._operations if operation.returned is not None]
-        window.sort(key=_position_of_answer)
-        window = window[: self._shortest(len(window), lambda length: window[:length])]
-        window = window[-self._shortest(len(window), lambda length: window[-length:]) :]
+    def find(self, explained: int) -> Window:
+        """Return the window, given that the first answers, as many as `explained`, are known to have an order."""
+        window = sorted((operation for operation in self._operations if operation.returned is not None), key=end_of)
+        window = window[: self._shortest(explained, len(window), lambda length: window[:length])]
+        window = window[-self._shortest(0, len(window), lambda length: window[-length:]) :]
         window = self._thinned(window)
         return Window(
             self._operations[0].key,
@@ -106,9 +108,16 @@ class _WindowFinder:
             self._is_minimal,
         )
 
-    def _shortest(self, longest: int, part: Callable[[int], list[Operation]]) -> int:
-        """Return the smallest length whose part no order explains; the part of length `longest` is one of these."""
-        too_short, long_enough = 0, longest
+    def _shortest(self, too_short: int, longest: int, part: Callable[[int], list[Operation]]) -> int:
+        """Return the smallest length whose part no order explains.
+
+        Some order explains the part of length `too_short`, none that of length `longest`.
+        """
+        stride, length = 1, too_short + 1
+        while length < longest and not self._no_order_explains(part(length)):
+            stride, too_short = 2 * stride, length
+            length += stride
+        long_enough = min(length, longest)
         while long_enough - too_short > 1:
             length = (too_short + long_enough) // 2
             if self._no_order_explains(part(length)):
@@ -132,60 +141,73 @@ class _WindowFinder:
         return [operation for i, operation in enumerate(window) if i not in spared]
 
     def _no_order_explains(self, window: Sequence[Operation]) -> bool:
-        """Return whether it is certain that no order explains `window`, of operations sorted by their answers."""
+        """Return whether it is certain that no order explains `window`, of operations in the order of answers."""
         if not window:
             return False
-        end = _position_of_answer(window[-1])
-        in_window = {operation.invoked for operation in window}
-        until_end = [operation for operation in self._operations if operation.invoked < end]
-        left_out = [
-            operation
-            for operation in until_end
-            if operation.returned is not None and operation.invoked not in in_window
-        ]
-        answer = _has_an_order(Search(until_end, left_out), self._deadline, STEPS_FOR_A_QUESTION)
+        answer, steps = None, 0
+        if self._steps_left > 0:
+            search = self._search_for(window)
+            while answer is None and steps < min(self._steps_for_a_question, self._steps_left):
+                answer = search.run(STEPS_AT_A_TIME)
+                steps += STEPS_AT_A_TIME
+        self._steps_left -= steps
         if answer is None:
             self._is_minimal = False
         return answer is False
 
-
-def _position_of_answer(operation: Operation) -> int:
-    assert operation.returned is not None
-    return operation.returned
+    def _search_for(self, window: Sequence[Operation]) -> Search:
+        """Return a search for an order that explains `window`, with the other answers left out."""
+        in_window = {operation.invoked for operation in window}
+        until_end = [operation for operation in self._operations if operation.invoked < end_of(window[-1])]
+        left_out = [each for each in until_end if each.returned is not None and each.invoked not in in_window]
+        return Search(until_end, left_out)
 
 
 def describe(window: Window) -> list[str]:
-    """Return lines that show `window` to people."""
+    """Return lines that show `window` to people: what it is, and one line for each of its operations."""
     count = len(window.operations)
     answers = "this answer" if count == 1 else f"these {count} answers"
-    whose = "of the only key" if window.key is None else f"of key {json.dumps(window.key)}"
-    lines = [f"no order explains {answers} {whose}, whatever its {window.others} other operations did:"]
-    cells = [_cells(operation) for operation in window.operations]
+    key = "the only key" if window.key is None else f"key {json.dumps(window.key)}"
+    others = "the other operation" if window.others == 1 else f"the {window.others} other operations"
+    whatever = f", whatever {others} on it did" if window.others else ""
+    lines = [f"{key}: no order explains {answers}{whatever}:"]
+    cells = [_cells(operation) for operation in window.operations[-LONGEST_LIST:]]
     widths = [max(map(len, column)) for column in zip(*cells)]
+    if count > LONGEST_LIST:
+        lines.append(f"  ({count - LONGEST_LIST} more)")
     lines += ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
     if not window.is_minimal:
-        lines.append("  (fewer may do: there was no time to try all)")
+        lines.append("  (fewer may do: it would have taken too long to try all)")
     return lines
 
 
 def _cells(operation: Operation) -> list[str]:
     """Return what one line says of an operation: where, when, who, what."""
-    times = ["?" if at is None else f"{at:g}" for at in (operation.invoked_at, operation.returned_at)]
-    return [
+    times = ["?" if at is None else f"{at:.3f}" for at in (operation.invoked_at, operation.returned_at)]
+    cells = [
         f"lines {operation.invoked}-{operation.returned}",
-        "" if times == ["?", "?"] else f"{'-'.join(times)} s",
         f"process {operation.process}",
-        f"{operation.f} {_what(operation)}".rstrip(),
+        f"{operation.f} {_what(operation)}",
     ]
+    return cells if times == ["?", "?"] else [*cells[:1], f"{'-'.join(times)} s", *cells[1:]]
 
 
 def _what(operation: Operation) -> str:
     """Return argument and result of an answered operation."""
-    argument = "" if operation.argument is None and operation.f != WRITE else json.dumps(operation.argument)
     if operation.f == READ:
-        return f"-> {json.dumps(operation.result)}"
+        return f"-> {_shown(operation.result)}"
     if operation.f == CAS:
-        return f"{argument} -> {'ok' if operation.result else 'another value'}"
-    if operation.f == DELETE and operation.result is not None:
-        return "-> existed" if operation.result else "-> did not exist"
-    return f"{argument} -> ok".lstrip()
+        expected, new = operation.argument
+        return f"{_shown(expected)} {_shown(new)} -> {'ok' if operation.result else 'another value'}"
+    if operation.f == DELETE:
+        return "-> " + {True: "existed", False: "did not exist", None: "ok"}[operation.result]
+    return f"{_shown(operation.argument)} -> ok"
+
+
+def _shown(value: Any) -> str:
+    """Return `value` as JSON, the middle left out if it is long."""
+    text = json.dumps(value)
+    if len(text) <= LONGEST_VALUE:
+        return text
+    half = LONGEST_VALUE // 2
+    return f"{text[:half]} ... {text[-half:]} ({len(value)} characters)"
