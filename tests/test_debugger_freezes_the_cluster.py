@@ -31,6 +31,19 @@ def test_a_breakpoint_in_a_server_changes_nothing():
     assert debugged_election.run("breakpoint") == undisturbed
 """
 
+TRACED_FILE = """
+import pytest
+from raft_threads.simulation.cluster import SimulatedCluster
+
+@pytest.fixture
+def cluster():
+    with SimulatedCluster() as cluster:
+        yield cluster
+
+def test_an_election(cluster):
+    cluster.elect("n1")
+"""
+
 
 def line_of(file: str, text: str) -> int:
     """Return the number of the first line of a module that holds `text`."""
@@ -158,6 +171,28 @@ def test_a_step_over_a_line_that_waits_comes_back_to_this_thread(command: str) -
         assert "with monitor.lock:" in answer
         assert "_answered(request, reply)" in terminal.ask(command), "taking the lock leads into no scheduler"
         leave(terminal, "python -m pdb")
+
+
+def test_steps_in_main_go_from_line_to_line_of_the_script() -> None:
+    """`step` into a word of scenarios, `next` over one: all servers run meanwhile."""
+    with Terminal([sys.executable, SCRIPT, "breakpoint", "main"]) as terminal:
+        terminal.prompt()
+        while "-> cluster.put(" not in terminal.text:  # the prompt opens a line earlier since Python 3.13
+            terminal.ask("n")
+        assert re.search(r"^main at 0.0\d+ s\n.*debugged_election.py.*\n-> cluster.run_for\(1\)", terminal.ask("n"))
+        assert re.search(r"cluster.py\(\d+\)run_for\(\)", terminal.ask("s"))
+        leave(terminal, "breakpoint()")
+
+
+def test_pytest_stops_at_the_beginning_of_a_test_whose_cluster_is_there_already(tmp_path: Path) -> None:
+    """`pytest --trace`: its first step is asked for by pytest itself."""
+    path = tmp_path / "test_to_be_traced.py"
+    path.write_text(TRACED_FILE)
+    with Terminal([*PYTEST, "--trace", "--rootdir", str(tmp_path), str(path)]) as terminal:
+        assert re.search(r"main at 0.000000 s\n.*\n-> cluster.elect", terminal.prompt())
+        terminal.ask(f"b {FIRST_LINE}")
+        assert "n1/election-timer at 0.000000 s" in terminal.ask("c")
+        leave(terminal, "pytest")
 
 
 def test_next_at_the_end_of_a_function_goes_back_to_its_caller() -> None:
