@@ -35,8 +35,8 @@ def test_the_walk_from_the_first_breakpoint_to_the_figure() -> None:
         assert text in shown
     pictures = [answer for answer in answers if answer.startswith("index")]
     assert [re.findall(r"[\[(](\d) no-op", row) for row in pictures[0].splitlines()[1:3]] == [["1", "2"], ["1", "2"]]
-    assert "S5 leader, term 3" in pictures[1] and "the disk of S1 holds 1 2" in pictures[1]
-    assert "(4 no-op)" in pictures[2] and "the disk of S5 holds 1 3" in pictures[2]
+    assert "S5 leader, term 3" in pictures[1] and "S1 down, term 2      (1 no-op) (2 no-op)" in pictures[1]
+    assert "(4 no-op)" in pictures[2] and "S5 down, term 3      (1 no-op) (3 no-op)" in pictures[2]
     assert int(last) < 2, "commit_index"
 
 

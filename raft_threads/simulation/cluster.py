@@ -17,7 +17,6 @@ from raft_threads.client_service import ClientService
 from raft_threads.events import Event, Observer
 from raft_threads.kv import KeyValueStore
 from raft_threads.log import LogEntry
-from raft_threads.log_drawing import draw_logs
 from raft_threads.node import Node
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
@@ -32,7 +31,7 @@ from raft_threads.simulation.primitives import Clock, Condition, Lock, Simulated
 from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
-from raft_threads.simulation.show import everything
+from raft_threads.simulation.show import everything, logs
 from raft_threads.simulation.stream import EventStream
 from raft_threads.state import Role, State
 from raft_threads.surroundings import LinksCut, LinksHealed, links_between
@@ -347,10 +346,8 @@ class SimulatedCluster:
         return [entry.term for entry in self.log_of(server)]
 
     def picture(self) -> str:
-        """Return all logs, drawn as in Fig. 6 and 7; of a server that is down, the terms that its disk holds."""
-        down = [server for server in self.servers if server not in self.running]
-        on_disk = [f"the disk of {server} holds {' '.join(map(str, self.terms_of(server)))}" for server in down]
-        return "\n".join([*draw_logs(self), *on_disk])
+        """Return all logs, drawn as in Fig. 6 to 8; of a server that is down, what its disk holds."""
+        return "\n".join(logs(self))
 
     def show(self) -> None:
         """Print all logs, all other state, what each thread does, and the messages under way: for a breakpoint."""

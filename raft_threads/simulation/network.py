@@ -98,12 +98,8 @@ class Network:
 
     def under_way(self) -> list[tuple[int, str, str, Message]]:
         """Return the messages that will arrive: when (virtual nanoseconds), sender, receiver, message."""
-        letters = []
-        for when_ns, call in self.scheduler.calls():
-            if isinstance(call, partial) and call.func == self._arrive:
-                sender, receiver, _, message, _ = call.args
-                letters.append((when_ns, sender, receiver, message))
-        return letters
+        calls = [(when_ns, call) for when_ns, call in self.scheduler.calls() if isinstance(call, partial)]
+        return [(when_ns, *call.args[:3]) for when_ns, call in calls if call.func == self._arrive]
 
     def release(self, sender: str, receiver: str, position: Optional[int] = None) -> None:
         """Deliver now what is held back there, and hold nothing any more; or only the message at `position`."""

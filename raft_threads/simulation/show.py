@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from raft_threads.client_messages import ServerStatus
 from raft_threads.diagrams.words import line_of_message
+from raft_threads.log_drawing import draw_logs
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.simulation.reports import our_places, what_it_does
 from raft_threads.simulation.scheduler import SECOND, Task
@@ -25,7 +27,7 @@ def everything(cluster: SimulatedCluster) -> list[str]:
     return [
         f"{cluster.now:.6f} s, seed {cluster.seed}",
         "",
-        cluster.picture(),
+        *logs(cluster),
         "[ ] known to be committed  ( ) not known to be",
         "",
         *states(cluster),
@@ -36,14 +38,41 @@ def everything(cluster: SimulatedCluster) -> list[str]:
     ]
 
 
+def logs(cluster: SimulatedCluster) -> list[str]:
+    """Return all logs, drawn as in Fig. 6 to 8: of a server that is down, what its disk holds."""
+    return draw_logs(WithDisks(cluster))
+
+
+class WithDisks:
+    """A cluster in whose pictures nobody is missing."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.servers = self.running = cluster.servers
+        self.log_of = cluster.log_of
+        self._cluster = cluster
+
+    def statuses(self) -> list[ServerStatus]:
+        """Return how the servers are, in order. Who is down knows nothing that is not on its disk."""
+        up = {status.id: status for status in self._cluster.statuses()}
+        return [up[server] if server in up else self._from_disk(server) for server in self.servers]
+
+    def _from_disk(self, server: str) -> ServerStatus:
+        term, _ = self._cluster.disks[server].term_and_vote
+        return ServerStatus(server, "down", term, None, 0, 0, len(self.log_of(server)))
+
+
 def states(cluster: SimulatedCluster) -> list[str]:
-    """Return a row for each running server, with the State of Fig. 2 that is not its log."""
+    """Return a row for each server, with the State of Fig. 2 that is not its log; if it is down, what its disk holds."""
     rows: list[Sequence[str]] = [_STATE]
     for server in cluster.servers:
         if server in cluster.running:
             state = cluster.state(server)
             numbers = (state.current_term, state.voted_for, state.commit_index, state.last_applied)
-            rows.append((server, state.role.value, *map(str, numbers), "  ".join(remarks(state))))
+            failure = cluster.node(server).failure
+            stopped = [] if failure is None else [f"has stopped: {failure}"]
+            rows.append((server, state.role.value, *map(str, numbers), "  ".join(remarks(state) + stopped)))
+        else:
+            rows.append((server, "down", *map(str, cluster.disks[server].term_and_vote), "", "", ""))
     return aligned(rows)
 
 
@@ -52,7 +81,7 @@ def remarks(state: State) -> list[str]:
     said = []
     if state.role is Role.LEADER:
         said += [f"next_index {by_server(state.next_index)}", f"match_index {by_server(state.match_index)}"]
-    if state.role is Role.CANDIDATE:
+    if state.votes:
         votes = {voter: "yes" if granted else "no" for voter, granted in state.votes.items()}
         said.append(f"votes {by_server(votes)}")
     if not state.term_and_vote_are_saved():
@@ -78,8 +107,8 @@ def threads(cluster: SimulatedCluster) -> list[str]:
             idle.setdefault(server, []).append(thread)
         else:
             rows.append((task.name, what_it_does(scheduler, task), "".join(our_places(task)[:1]).partition(": ")[0]))
-    waiting = [f"{server}/ {', '.join(each)}" for server, each in idle.items()]
-    return [*aligned(rows), *(["these wait for something to do:"] if waiting else []), *waiting]
+    waiting = [f"{server}/ {', '.join(names)}" for server, names in idle.items()]
+    return [*aligned(rows), *(["waiting for something to do:", *waiting] if waiting else [])]
 
 
 def has_nothing_to_do(task: Task) -> bool:
