@@ -62,7 +62,7 @@ class WithDisks:
 
 
 def states(cluster: SimulatedCluster) -> list[str]:
-    """Return a row for each server, with the State of Fig. 2 that is not its log; if it is down, what its disk holds."""
+    """Return a row for each server: the State of Fig. 2 that is not its log; if it is down, what its disk holds."""
     rows: list[Sequence[str]] = [_STATE]
     for server in cluster.servers:
         if server in cluster.running:
