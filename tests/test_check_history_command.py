@@ -27,7 +27,7 @@ def test_the_pages_history_is_not_linearizable_and_its_window_is_what_the_page_s
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """docs/histories.md."""
-    history, window = re.findall(r"```\n((?:\{|no order).*?\n)```", PAGE, re.DOTALL)
+    history, window = re.findall(r'```\n((?:\{|key "x").*?\n)```', PAGE, re.DOTALL)
     (tmp_path / "history.jsonl").write_text(history)
     code, out, err = said(capsys, str(tmp_path / "history.jsonl"))
     assert (code, err) == (1, "")
@@ -39,7 +39,7 @@ def test_without_its_last_read_the_pages_history_is_linearizable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The write that may have happened did."""
-    (history, _) = re.findall(r"```\n((?:\{|no order).*?\n)```", PAGE, re.DOTALL)
+    (history, _) = re.findall(r'```\n((?:\{|key "x").*?\n)```', PAGE, re.DOTALL)
     (tmp_path / "history.jsonl").write_text("".join(history.splitlines(keepends=True)[:-2]))
     code, out, _ = said(capsys, str(tmp_path / "history.jsonl"))
     assert code == 0 and out.startswith("linearizable: 3 operations")

@@ -121,23 +121,6 @@ def test_messages_that_are_held_back_arrive_when_they_are_released_in_any_order(
     assert [number for number, _ in arrivals.arrived] == [9, 1, 0, 2, 0]
 
 
-def test_a_picture_of_everything_names_the_messages_that_are_on_their_way_or_held_back(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Beside the logs, the state and the threads."""
-    with SimulatedCluster() as cluster:
-        cluster.run_for(0.001)
-        cluster.network.hold("n1", "n2")
-        cluster.time_out("n1")
-        cluster.run_for(0.0005)  # half of what a message takes
-        cluster.show()
-    shown = capsys.readouterr().out
-    assert "n1 -> n3  RequestVote(term 1, last 0/0), arrives at 0.002000 s" in shown
-    assert "n1 -> n2  RequestVote(term 1, last 0/0), held back" in shown
-    assert "n1 candidate, term 1" in shown and "votes n1=yes" in shown
-    assert "n1/election-timer  waits for n1's election_due" in shown
-
-
 # Disks
 
 

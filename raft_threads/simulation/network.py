@@ -134,10 +134,10 @@ class Network:
         for _ in range(copies):
             self.scheduler.call_at(
                 self.scheduler.now_ns + weather.delay_ns(self._dice),
-                partial(self._arrive, sender, receiver, number, message, deliver),
+                partial(self._arrive, sender, receiver, message, number, deliver),
             )
 
-    def _arrive(self, sender: str, receiver: str, number: int, message: Message, deliver: Deliver) -> None:
+    def _arrive(self, sender: str, receiver: str, message: Message, number: int, deliver: Deliver) -> None:
         if (sender, receiver) in self._cut:
             self.tell(MessageLost, sender, receiver, number, message)
         else:

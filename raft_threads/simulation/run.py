@@ -19,6 +19,8 @@ from raft_threads.trace import TraceWriter, Writable
 
 # Once nothing goes wrong any more, all must be well again within so many virtual seconds.
 RECOVERY = 20.0
+# How often each client still asks for something then, in mean virtual seconds.
+PAUSE_AFTERWARDS = 0.1
 # For how long nobody asks for anything at the end, in virtual seconds.
 QUIET = 1.5
 
@@ -93,6 +95,7 @@ def run(plan: Plan, trace: Optional[Writable] = None) -> Result:
             chaos.start()
             cluster.run_for(plan.seconds)
             chaos.stop()
+            workload.pause = max(workload.pause, PAUSE_AFTERWARDS)
             check_progress(cluster)
             workload.stopping = True
             cluster.run_for(QUIET)
