@@ -1,34 +1,40 @@
-"""`raft-threads check-history`: does an order of the operations explain what clients were told? (§8)
+"""`raft-threads check-history FILE`: is this history of clients linearizable (§8)? `docs/histories.md` has the format.
 
-Exit codes: 0 linearizable, 1 not, 2 wrong arguments or a file that is no history, 3 undecided in the time given.
+Exit codes: 0 it is, 1 it is not, 2 wrong arguments or not a history, 3 undecided when the time was up.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from raft_threads.histories import BadHistory, History, Operation
 from raft_threads.linearizability import Verdict, check, describe
 
-LINEARIZABLE, NOT_LINEARIZABLE, BAD_FILE, UNDECIDED = 0, 1, 2, 3
+LINEARIZABLE, NOT_LINEARIZABLE, NOT_A_HISTORY, UNDECIDED = 0, 1, 2, 3
 
 
 def add_check_history(commands: Any) -> None:
     """Add the parser of `check-history`."""
-    purpose = "tell whether a recorded history of clients is linearizable"
+    purpose = "say whether a recorded history of clients is linearizable, and if not, which answers contradict"
     parser = commands.add_parser(
         "check-history",
         help=purpose,
-        description=purpose.capitalize() + ", and where it is not. The format is docs/histories.md.",
-        epilog="Exit codes: 0 linearizable; 1 not; 2 wrong arguments, or no history; 3 undecided in the time given.",
+        description=purpose.capitalize(),
+        epilog="Exit codes: 0 linearizable; 1 not linearizable; 2 wrong arguments, or FILE is not a history; "
+        "3 undecided, because the time was up.",
     )
-    parser.add_argument("history", metavar="FILE", help="JSON lines; - for standard input")
+    parser.add_argument("file", metavar="FILE", help="the history as JSON lines; - for standard input")
     parser.add_argument(
-        "--timeout", type=parse_timeout, metavar="S", help="give up after S seconds (default: as long as it takes)"
+        "--timeout",
+        type=parse_timeout,
+        default=60.0,
+        metavar="S",
+        help="give up after S seconds (default: 60); to find what contradicts takes some seconds more",
     )
     parser.set_defaults(parser=parser, complete=lambda parser, arguments: None, run=run_check_history)
 
@@ -39,48 +45,48 @@ def parse_timeout(text: str) -> float:
         seconds = float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from error
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError("the timeout must be positive")
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("the timeout must be a positive number of seconds")
     return seconds
 
 
 def run_check_history(arguments: argparse.Namespace) -> int:
-    """Check the history that `arguments` name, and say what was found; return the exit code."""
+    """Check the history that `arguments` name, print what was found, and return the exit code."""
     try:
-        operations = read_history(arguments.history).operations()
-    except BadHistory as error:
-        return refuse(f"{arguments.history}: {error}")
-    except OSError as error:
-        return refuse(f"{arguments.history}: {error.strerror}")
-    except UnicodeDecodeError:
-        return refuse(f"{arguments.history}: not UTF-8 text")
-    began = time.monotonic()
+        operations = read_history(arguments.file).operations()
+    except (OSError, BadHistory) as error:
+        what = error.strerror if isinstance(error, OSError) and error.strerror else error
+        print(f"raft-threads check-history: {arguments.file}: {what}", file=sys.stderr)
+        return NOT_A_HISTORY
+    begun = time.monotonic()
     verdict = check(operations, arguments.timeout)
-    print(summary(operations, verdict, time.monotonic() - began))
+    print(summary(verdict, operations, time.monotonic() - begun))
     for window in verdict.windows:
         print("\n".join(describe(window)))
-    if verdict.windows:
-        return NOT_LINEARIZABLE
-    return UNDECIDED if verdict.undecided else LINEARIZABLE
+    for key in verdict.undecided:
+        print(f"key {json.dumps(key)}: undecided after {arguments.timeout:g} s; try a longer --timeout")
+    if verdict.is_linearizable:
+        return LINEARIZABLE
+    return NOT_LINEARIZABLE if verdict.windows else UNDECIDED
 
 
 def read_history(name: str) -> History:
-    """Return the history in the file `name`, or on standard input. Raises BadHistory, OSError, UnicodeDecodeError."""
-    if name == "-":
-        return History.from_lines(sys.stdin)
-    with Path(name).open(encoding="utf-8") as lines:
-        return History.from_lines(lines)
+    """Return the history in the file `name`, or from standard input for `-`. Raises OSError and BadHistory."""
+    try:
+        if name == "-":
+            return History.from_lines(sys.stdin)
+        with open(name, encoding="utf-8") as file:
+            return History.from_lines(file)
+    except UnicodeDecodeError as error:
+        raise BadHistory("not a history: it is not UTF-8 text") from error
 
 
-def refuse(text: str) -> int:
-    """Write one line to standard error, and return the exit code that goes with it."""
-    print(f"raft-threads check-history: {text}", file=sys.stderr)
-    return BAD_FILE
-
-
-def summary(operations: list[Operation], verdict: Verdict, seconds: float) -> str:
-    """Return the verdict, and on how much, in one line."""
+def summary(verdict: Verdict, operations: list[Operation], seconds: float) -> str:
+    """Return the line that says it all."""
+    answer = "not linearizable" if verdict.windows else "undecided" if verdict.undecided else "linearizable"
     keys = len({operation.key for operation in operations})
     unanswered = sum(operation.returned is None for operation in operations)
-    found = "linearizable" if verdict.is_linearizable else "not linearizable" if verdict.windows else "undecided"
-    return f"{found}: {len(operations)} operations on {keys} keys, {unanswered} without an answer; {seconds:.2f} s"
+    return (
+        f"{answer}: {len(operations)} operation{'s' * (len(operations) != 1)} on {keys} key{'s' * (keys != 1)}, "
+        f"{unanswered} of them without an answer; checked in {seconds:.3f} s"
+    )

@@ -171,7 +171,9 @@ def describe(window: Window) -> list[str]:
     others = "the other operation" if window.others == 1 else f"the {window.others} other operations"
     whatever = f", whatever {others} on it did" if window.others else ""
     lines = [f"{key}: no order explains {answers}{whatever}:"]
-    cells = [_cells(operation) for operation in window.operations[-LONGEST_LIST:]]
+    shown = window.operations[-LONGEST_LIST:]
+    has_times = any(operation.invoked_at is not None or operation.returned_at is not None for operation in shown)
+    cells = [_cells(operation, has_times) for operation in shown]
     widths = [max(map(len, column)) for column in zip(*cells)]
     if count > LONGEST_LIST:
         lines.append(f"  ({count - LONGEST_LIST} more)")
@@ -181,15 +183,15 @@ def describe(window: Window) -> list[str]:
     return lines
 
 
-def _cells(operation: Operation) -> list[str]:
+def _cells(operation: Operation, has_times: bool) -> list[str]:
     """Return what one line says of an operation: where, when, who, what."""
     times = ["?" if at is None else f"{at:.3f}" for at in (operation.invoked_at, operation.returned_at)]
-    cells = [
+    return [
         f"lines {operation.invoked}-{operation.returned}",
+        *(["-".join(times) + " s"] if has_times else []),
         f"process {operation.process}",
         f"{operation.f} {_what(operation)}",
     ]
-    return cells if times == ["?", "?"] else [*cells[:1], f"{'-'.join(times)} s", *cells[1:]]
 
 
 def _what(operation: Operation) -> str:

@@ -201,7 +201,7 @@ def test_a_failure_in_main_ends_all_threads() -> None:
 
 
 def interrupt_main() -> None:
-    """Send main a signal. Called again and again: one that comes just before main begins to wait is noticed too late."""
+    """Send main a signal. Called again and again: one that comes just before main waits is noticed too late."""
     ident = threading.main_thread().ident
     assert ident is not None
     signal.pthread_kill(ident, signal.SIGUSR1)
