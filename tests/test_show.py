@@ -92,7 +92,7 @@ def test_messages_under_way_held_back_and_cut_off(
     assert messages == [
         f"n1 -> n2  {request}, arrives at {cluster.network.under_way()[0][0] / 1e9:.6f} s",
         f"n1 -> n3  {request}, held back",
-        "cut: n3 -> n2",
+        "cut: n3→n2",
     ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raft_threads.client_messages import ServerStatus
+from raft_threads.diagrams.space_time import text_of_cut
 from raft_threads.diagrams.words import line_of_message
 from raft_threads.log_drawing import draw_logs
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
@@ -126,8 +127,8 @@ def messages(cluster: SimulatedCluster) -> list[str]:
     ]
     for sender, receiver in network.links_held():
         lines += [f"{sender} -> {receiver}  {text_of(each)}, held back" for each in network.held(sender, receiver)]
-    cut = ", ".join(f"{sender} -> {receiver}" for sender, receiver in network.cut_links())
-    return (lines or ["no message is on its way"]) + ([f"cut: {cut}"] if cut else [])
+    cut = frozenset(network.cut_links())
+    return (lines or ["no message is on its way"]) + ([text_of_cut(cut, cluster.servers)] if cut else [])
 
 
 def text_of(message: Any) -> str:

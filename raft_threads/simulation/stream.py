@@ -60,6 +60,9 @@ class EventStream:
         if self._trace is not None:
             # Servers tell the time of their own clocks; a trace has one.
             self._trace.observe(replace(event, when=self._cluster.now))
+        if isinstance(event, events.Stopped) and event.failure is not None:
+            # Before the checks: a rule that failed may have left a state that breaks them.
+            self._stopped(event.server)
         try:
             for observer in self._observers:
                 observer.observe(event)
@@ -73,8 +76,6 @@ class EventStream:
             self._scheduler.fail(error)
         if kind is events.Restarted:
             self._up.add(event.server)
-        if isinstance(event, events.Stopped) and event.failure is not None:
-            self._stopped(event.server)
         self.wake_main()
         for matches, react in list(self.reactions):
             if matches(event):
