@@ -12,12 +12,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import debugged_election
 import pytest
+from bare_simulation import simulation
 from processes import ROOT
 from raw_sockets import PATIENCE
 from terminals import Terminal
+
+from raft_threads.simulation.debuggers import WouldWait
 
 # How long nothing may happen at an open prompt (real seconds): election timeouts are a tenth of it.
 SILENCE = 2.5
@@ -272,3 +277,26 @@ def test_a_time_limit_does_not_end_a_test_at_whose_prompt_somebody_sits(tmp_path
         terminal.read_until("\n")
         assert "ServerStatus" in terminal.ask("cluster.node('n3').status()")
         leave(terminal, "pytest")
+
+
+# VS Code and PyCharm debug with pydevd, which the tests do without: what is known of it are names of its functions
+
+
+@pytest.mark.parametrize("function", ["do_wait_suspend", "handle_breakpoint_condition"])
+def test_who_evaluates_in_pydevd_is_noticed(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may use sys.monitoring instead of a trace function: then only its being there tells that it may be at work."""
+    names: dict[str, Any] = {}
+    code = f"def {function}(look):\n    return look()"
+    exec(compile(code, "/somewhere/pydevd.py", "exec"), names)
+    with simulation() as made:
+        lock = made.threading.Lock()
+        lock.acquire()
+        steps = made.scheduler.steps
+        monkeypatch.setattr(sys, "gettrace", lambda: None)
+        monkeypatch.setitem(sys.modules, "pydevd", ModuleType("pydevd"))
+        assert names[function](lock.acquire), "whoever looks goes through"
+        with pytest.raises(WouldWait):
+            names[function](lambda: made.time.sleep(1))
+        assert made.scheduler.steps == steps
+        lock.release()
+        assert made.scheduler.steps == steps + 1, "the program itself is not taken for a debugger"
