@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class OurCore:
+    """Which of the machine's cores this process uses; processes that share a sweep get different ones."""
+
+    number = os.getpid()
+
+
 @contextmanager
 def run_quietly() -> Iterator[None]:
     """Switch off cyclic garbage collection, whose finalizers would run at any step, and stay on one core.
@@ -19,7 +25,7 @@ def run_quietly() -> Iterator[None]:
     gc.disable()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
     if len(cores) > 1:
-        os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+        os.sched_setaffinity(0, {sorted(cores)[OurCore.number % len(cores)]})
     try:
         yield
     finally:

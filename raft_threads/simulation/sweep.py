@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
-from typing import Optional, TextIO
+from typing import Any, Optional, TextIO
 
 from raft_threads.simulation.run import Plan, Result, run
+from raft_threads.simulation.run_quietly import OurCore
 
 # Seconds between two lines of progress: on a terminal, where one line is written over, and elsewhere.
 ON_A_TERMINAL, ELSEWHERE = 1.0, 10.0
@@ -32,7 +34,8 @@ def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
     if jobs == 1:
         yield from map(run, plans)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    taken = multiprocessing.Value("i", 0)
+    with ProcessPoolExecutor(jobs, initializer=take_a_core, initargs=(taken,)) as pool:
         waiting = iter(plans)
         running: set[Future[Result]] = {pool.submit(run, plan) for plan in islice(waiting, 2 * jobs)}
         while running:
@@ -40,6 +43,13 @@ def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
             running |= {pool.submit(run, plan) for plan in islice(waiting, len(done))}
             for future in done:
                 yield future.result()
+
+
+def take_a_core(taken: Any) -> None:
+    """Begin a process of the pool: use the core after the one that was `taken` last."""
+    with taken.get_lock():
+        OurCore.number = taken.value
+        taken.value += 1
 
 
 class Progress:
