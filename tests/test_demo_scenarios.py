@@ -37,7 +37,6 @@ def demo(temporary: Path, *arguments: str, stdin: str = "") -> subprocess.Comple
 @pytest.mark.parametrize(
     "scenario, line",
     [
-        ("story", r"all 3 servers applied the same \d+ entries in the same order .*: yes"),
         ("split-vote", r"half of the votes elected nobody: yes"),
         ("replication", r"committed all without n\d: yes"),
         ("leader-crash", r"n\d has what n\d had committed: yes"),
@@ -57,6 +56,9 @@ def test_each_scenario_plays_to_its_end_and_its_checks_hold(tmp_path: Path, scen
 def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(tmp_path: Path) -> None:
     """README.md: the first command; each step is headed by what happens and where to read of it."""
     played = demo(tmp_path, "--pace", "fast")
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert re.search(r"all 3 servers applied the same \d+ entries in the same order .*: yes", played.stdout)
+    assert ": NO" not in played.stdout and list(tmp_path.iterdir()) == []
     headings = re.findall(r"^== (.*)  \[(.*)\]$", played.stdout, re.MULTILINE)
     assert len(headings) == 6
     assert all("§" in section or "Fig." in section for _, section in headings)
@@ -169,8 +171,7 @@ def start_and_wait_for(temporary: Path, text: str, *arguments: str) -> subproces
 @pytest.mark.parametrize(
     "scenario, moment, stop",
     [
-        ("story", "starts as follower", signal.SIGINT),
-        ("partition", "has won the election", signal.SIGINT),
+        ("leader-crash", "starts as follower", signal.SIGINT),
         ("election", "Starting server", signal.SIGTERM),
         ("processes", "is process", signal.SIGINT),
         ("processes", "leads;", signal.SIGTERM),
