@@ -130,7 +130,7 @@ class ClusterShell(cmd.Cmd):
             raise BadCommand("there is a connection only between different servers")
         for other in others:
             self._cluster.network.cut(servers[0], other)
-        self._stage.line(f"   {servers[0]} and {listed(others)} do not hear each other any more")
+        self._stage.line(f"   {servers[0]} hears nothing from {listed(others)} any more, nor the other way round")
 
     def do_heal(self, line: str) -> None:
         """heal: repair all connections."""
