@@ -60,8 +60,7 @@ class RpcServer(socketserver.TCPServer):
         self.peers = frozenset(peers)
         self.handle_message = handle
         self._connection_limit = connection_limit()
-        self._guard = threading.Lock()  # guards the two below
-        self._closing = False
+        self._guard = threading.Lock()  # guards _connections
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._acceptor = threading.Thread(
             target=self.serve_forever, args=(POLL_INTERVAL,), name=f"{server_id}/acceptor"
@@ -84,8 +83,7 @@ class RpcServer(socketserver.TCPServer):
             self._acceptor.join()
         self.server_close()
         with self._guard:
-            self._closing = True
-            connections = dict(self._connections)
+            connections = dict(self._connections)  # no more will come
         for connection, thread in connections.items():
             hang_up(connection)
             thread.join()
@@ -98,7 +96,7 @@ class RpcServer(socketserver.TCPServer):
             name=f"{self.server_id}/rpc-from-{Address(*client_address[:2])}",
         )
         with self._guard:
-            refused = self._closing or len(self._connections) >= self._connection_limit
+            refused = len(self._connections) >= self._connection_limit
             if not refused:
                 self._connections[request] = thread
         if refused:
