@@ -52,7 +52,11 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"all servers as id=host:port, like {EXAMPLE_CLUSTER}; IPv6 as n1=[::1]:3300",
     )
     parser.add_argument(
-        "--cluster-name", default="raft", metavar="NAME", help="only servers and clients of one name talk to each other"
+        "--cluster-name",
+        default="raft",
+        type=parse_name,
+        metavar="NAME",
+        help="only servers and clients of one name talk to each other (default: raft)",
     )
 
 
@@ -70,6 +74,13 @@ def parse_servers(text: str) -> dict[str, Address]:
         return parse_cluster(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_name(text: str) -> str:
+    """Return `text` if it can be sent as a name (docs/wire-format.md)."""
+    if not (0 < len(text) <= 255 and text.isprintable()):
+        raise argparse.ArgumentTypeError("a name has 1 to 255 printable characters")
+    return text
 
 
 def parse_seconds(text: str) -> float:

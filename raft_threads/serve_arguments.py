@@ -39,6 +39,8 @@ def complete_serve_arguments(parser: argparse.ArgumentParser, arguments: argpars
     """Check what argparse cannot, and put the times together. Exits with 2 if they do not fit."""
     if arguments.id not in arguments.cluster:
         parser.error(f"--id {arguments.id} is not among the servers in --cluster: {', '.join(arguments.cluster)}")
+    if not arguments.data_dir:
+        parser.error("--data-dir is empty; name a directory")
     shortest, longest = arguments.election_timeout
     interval = shortest / 3 if arguments.heartbeat_interval is None else arguments.heartbeat_interval
     try:
