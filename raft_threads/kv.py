@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any, Callable, Optional
 
+from raft_threads.entry_format import MAX_COMMAND_BYTES
+
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -78,7 +80,7 @@ class KeyValueStore:
             result = self._operations[decoded["op"]](decoded)
         except (ValueError, KeyError, TypeError, RecursionError):
             result = {"ok": False, "error": "not a command of the key-value store"}
-        return _to_json(result).encode("utf-8", "backslashreplace")
+        return _to_bytes(result)
 
     def _put(self, command: dict[str, Any]) -> dict[str, Any]:
         self.items[_text(command["key"])] = _text(command["value"])
@@ -91,8 +93,11 @@ class KeyValueStore:
         return {"ok": True, "existed": self.items.pop(_text(command["key"]), None) is not None}
 
     def _append(self, command: dict[str, Any]) -> dict[str, Any]:
-        key, value = _text(command["key"]), _text(command["value"])
-        self.items[key] = self.items.get(key, "") + value
+        key = _text(command["key"])
+        value = self.items.get(key, "") + _text(command["value"])
+        if len(_to_bytes(value)) > MAX_COMMAND_BYTES:
+            return {"ok": False, "error": f"a value has at most {MAX_COMMAND_BYTES} bytes"}  # else none could read it
+        self.items[key] = value
         return {"ok": True}
 
     def _compare_and_swap(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +107,11 @@ class KeyValueStore:
             return {"ok": True, "swapped": False, "value": current}
         self.items[key] = value
         return {"ok": True, "swapped": True}
+
+
+def _to_bytes(value: Any) -> bytes:
+    """Return `value` as JSON; what is not valid Unicode, too."""
+    return _to_json(value).encode("utf-8", "backslashreplace")
 
 
 def _text(value: Any) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
 
 from raft_threads import kv
+from raft_threads.client_messages import CommandResult
+from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.kv import KeyValueStore
+from raft_threads.wire import encode, read_message
 
 
 def run(store: KeyValueStore, command: bytes) -> dict[str, Any]:
@@ -41,6 +45,21 @@ def test_append_begins_with_nothing() -> None:
     for value in ("a", "b"):
         run(store, kv.append_command("x", value))
     assert store.items == {"x": "ab"}
+
+
+@pytest.mark.parametrize("letter", ["x", "%", "€", "\x01", "\ud800"])
+def test_a_value_never_grows_beyond_what_can_be_read(letter: str) -> None:
+    """docs/wire-format.md: its limits also hold for the results of what many small commands have put together."""
+    store = KeyValueStore()
+    grew, refused = 0, {"ok": True}
+    while refused["ok"]:
+        length = len(store.items.get("x", ""))
+        refused = run(store, json.dumps({"op": "append", "key": "x", "value": letter * 100_000}).encode())
+        grew += 1
+    assert refused == {"ok": False, "error": f"a value has at most {MAX_COMMAND_BYTES} bytes"}
+    assert grew > 3 and len(store.items["x"]) == length
+    result = CommandResult(store.apply(kv.get_command("x")))
+    assert read_message(io.BytesIO(encode(result))) == result
 
 
 @pytest.mark.parametrize(
