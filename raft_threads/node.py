@@ -235,9 +235,10 @@ class Node:
         self._monitor.react(before, conflict)
 
     def _answer(self, peer: str, request: Request, reply: Reply) -> Reply:
-        """Return what leaves for `peer` now that our disk holds what it promises. Called with the lock held.
+        """Return what leaves for `peer` now that our disk holds what it promises.
 
         A refusal instead of `reply`, if the disk took so long that we are in a newer term; which it must hold as well.
+        Called with the lock held; lets go of it if the disk has to work for that.
         """
         while not self._state.term_and_vote_are_saved():
             self._monitor.save()
@@ -285,7 +286,10 @@ class Node:
         return max(0.0, self._monitor.election_deadline - self._monitor.now())
 
     def _start_election(self) -> None:
-        """Become a candidate; ask for votes once term and vote are saved (Fig. 2). Called with the lock held."""
+        """Become a candidate; ask for votes once term and vote are saved (Fig. 2).
+
+        Called with the lock held; lets go of it while they are saved.
+        """
         monitor = self._monitor
         before = glimpse(self._state)
         monitor.narrator.tell(ElectionTimedOut)
