@@ -6,14 +6,13 @@ Exit codes: 0 it is, 1 it is not, 2 wrong arguments or not a history, 3 undecide
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
 from typing import Any
 
 from raft_threads.histories import BadHistory, History, Operation
-from raft_threads.linearizability import Verdict, check, describe
+from raft_threads.linearizability import Verdict, check, describe, name_of
 
 LINEARIZABLE, NOT_LINEARIZABLE, NOT_A_HISTORY, UNDECIDED = 0, 1, 2, 3
 
@@ -64,7 +63,7 @@ def run_check_history(arguments: argparse.Namespace) -> int:
     for window in verdict.windows:
         print("\n".join(describe(window)))
     for key in verdict.undecided:
-        print(f"key {json.dumps(key)}: undecided after {arguments.timeout:g} s; try a longer --timeout")
+        print(f"{name_of(key)}: undecided after {arguments.timeout:g} s; try a longer --timeout")
     if verdict.is_linearizable:
         return LINEARIZABLE
     return NOT_LINEARIZABLE if verdict.windows else UNDECIDED

@@ -31,16 +31,13 @@ LONGEST_VALUE = 120
 class Window:
     """A few operations on one key whose answers no order explains, whatever the `others` on that key did.
 
-    Of the others nothing is known but when they were: each may have taken effect between its invocation and its answer
-    (at any time after its invocation if it has no answer), or not at all; only those that changed nothing by their
-    answers did not. Which operations are in the window is settled in three steps:
+    Of the others only the time is known: each may have taken effect between its invocation and its answer (at any time
+    after its invocation if it has no answer), or not at all; those that changed nothing, by their answers, did not.
 
-    1. It ends with the first answer such that no order explains the answers so far.
-    2. It begins with the last answer such that no order explains the answers from there to the end.
-    3. Of these, each in turn is left out, the oldest first, if still no order explains the rest.
-
-    So it is minimal: if any one of its answers were not known, an order would explain the rest. `is_minimal` is False
-    if some such question would have taken too long to settle. `operations` are in the order of their invocations.
+    Which operations are in the window is settled in two steps. It ends with the first answer such that no order explains
+    the answers so far. Of these, each in turn is left out, the oldest first, if still no order explains the rest. So the
+    window is minimal: if any of its answers were not known, an order would explain the others. `is_minimal` is False if
+    that would have taken too long to settle. `operations` are in the order of their invocations.
     """
 
     key: Key
@@ -99,6 +96,7 @@ class _WindowFinder:
         """Return the window, given that the first answers, as many as `explained`, are known to have an order."""
         window = sorted((operation for operation in self._operations if operation.returned is not None), key=end_of)
         window = window[: self._shortest(explained, len(window), lambda length: window[:length])]
+        # What can be left out from the beginning is found sooner from the other end.
         window = window[-self._shortest(0, len(window), lambda length: window[-length:]) :]
         window = self._thinned(window)
         return Window(
@@ -130,7 +128,7 @@ class _WindowFinder:
         """Return `window` without what it can spare. Trying many at once leaves out the same as one after the other."""
         spared: set[int] = set()
         ranges = [range(len(window))]
-        while ranges:
+        while ranges and self._steps_left > 0:
             tried = ranges.pop()
             rest = [operation for i, operation in enumerate(window) if i not in spared and i not in tried]
             if self._no_order_explains(rest):
@@ -138,18 +136,17 @@ class _WindowFinder:
             elif len(tried) > 1:
                 middle = len(tried) // 2
                 ranges += [tried[middle:], tried[:middle]]
+        self._is_minimal &= not ranges
         return [operation for i, operation in enumerate(window) if i not in spared]
 
     def _no_order_explains(self, window: Sequence[Operation]) -> bool:
         """Return whether it is certain that no order explains `window`, of operations in the order of answers."""
         if not window:
             return False
-        answer, steps = None, 0
-        if self._steps_left > 0:
-            search = self._search_for(window)
-            while answer is None and steps < min(self._steps_for_a_question, self._steps_left):
-                answer = search.run(STEPS_AT_A_TIME)
-                steps += STEPS_AT_A_TIME
+        answer, steps, search = None, 0, self._search_for(window)
+        while answer is None and steps < min(self._steps_for_a_question, self._steps_left):
+            answer = search.run(STEPS_AT_A_TIME)
+            steps += STEPS_AT_A_TIME
         self._steps_left -= steps
         if answer is None:
             self._is_minimal = False
@@ -163,14 +160,18 @@ class _WindowFinder:
         return Search(until_end, left_out)
 
 
+def name_of(key: Key) -> str:
+    """Return how to call `key` in texts for people."""
+    return "the register" if key is None else f"key {json.dumps(key)}"
+
+
 def describe(window: Window) -> list[str]:
     """Return lines that show `window` to people: what it is, and one line for each of its operations."""
     count = len(window.operations)
     answers = "this answer" if count == 1 else f"these {count} answers"
-    key = "the only key" if window.key is None else f"key {json.dumps(window.key)}"
     others = "the other operation" if window.others == 1 else f"the {window.others} other operations"
     whatever = f", whatever {others} on it did" if window.others else ""
-    lines = [f"{key}: no order explains {answers}{whatever}:"]
+    lines = [f"{name_of(window.key)}: no order explains {answers}{whatever}:"]
     shown = window.operations[-LONGEST_LIST:]
     has_times = any(operation.invoked_at is not None or operation.returned_at is not None for operation in shown)
     cells = [_cells(operation, has_times) for operation in shown]

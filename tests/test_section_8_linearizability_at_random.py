@@ -12,6 +12,7 @@ import pytest
 
 from raft_threads.histories import READ, History, Operation
 from raft_threads.linearizability import Window, check
+from raft_threads.linearization_search import Search
 
 PATIENCE = 30.0  # seconds; what takes so long has been searched in a foolish way
 # Operations, and how often they get no answer.
@@ -95,6 +96,29 @@ def test_what_an_atomic_register_did_is_linearizable(fs: list[str], without_answ
         chance = random.Random(seed)
         history = random_history(chance, chance.randrange(200), chance.randrange(1, 8), without_answer, fs)
         assert check(history.operations(), PATIENCE).is_linearizable
+
+
+def with_late_read(history: History, value: Any) -> list[Operation]:
+    """Return the operations of `history`, but one of the last reads found `value`."""
+    events = [json.loads(line) for line in history.to_lines()]
+    reads = [event for event in events if event["f"] == "read" and event["type"] == "ok"]
+    reads[len(reads) * 4 // 5]["value"] = value
+    return History.from_lines(map(json.dumps, events)).operations()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_it_is_soon_found_that_there_is_an_order_and_that_there_is_none(seed: int) -> None:
+    """Thirty operations without an answer: either order of preference alone would take one of these much longer."""
+    history = random_history(random.Random(seed), 400, 5, 0.08, ["read", "write", "cas"])
+    assert Search(history.operations()).run(1000) is True
+    assert Search(with_late_read(history, "never written")).run(5000) is False
+
+
+def test_the_window_is_found_among_many_appends_that_nobody_read_soon() -> None:
+    """One that ends before its time is noticed where it ends."""
+    history = random_history(random.Random(1), 150, 10, 0.0, ["read", *["append"] * 8])
+    (window,) = check(with_late_read(history, "ab")).windows
+    assert window.is_minimal and len(window.operations) <= 2
 
 
 def test_a_long_history_of_few_clients_is_no_trouble() -> None:
