@@ -34,10 +34,11 @@ class Window:
     Of the others only the time is known: each may have taken effect between its invocation and its answer (at any time
     after its invocation if it has no answer), or not at all; those that changed nothing, by their answers, did not.
 
-    Which operations are in the window is settled in two steps. It ends with the first answer such that no order explains
-    the answers so far. Of these, each in turn is left out, the oldest first, if still no order explains the rest. So the
-    window is minimal: if any of its answers were not known, an order would explain the others. `is_minimal` is False if
-    that would have taken too long to settle. `operations` are in the order of their invocations.
+    Which operations are in the window is settled in two steps. It ends with the first answer such that no order
+    explains the answers so far. Of these, each in turn is left out, the oldest first, if still no order explains the
+    rest. So the window is minimal: if any of its answers were not known, an order would explain the others.
+    `is_minimal` is False if that would have taken too long to settle. `operations` are in the order of their
+    invocations.
     """
 
     key: Key
