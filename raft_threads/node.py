@@ -100,7 +100,7 @@ class Node:
         for repair in self._repairs:
             logger.warning("%s: %s", self._state.id, repair)
         with self._lock:
-            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.all_entries()))
+            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.all_entries()), start=self._state.log.start)
             self._monitor.restart_election_timer()
         self._start_thread("election-timer", self._election_timer_main)
         self._start_thread("disk", self._disk_main)

@@ -51,8 +51,11 @@ def recognize_leader(state: State, leader_id: str) -> None:
 
 
 def matches_previous_entry(log: Log, prev_log_index: int, prev_log_term: int) -> bool:
-    """The consistency check: return whether our entry at prev_log_index has prev_log_term (§5.3)."""
-    return log.term_at(prev_log_index) == prev_log_term
+    """The consistency check: return whether our entry at prev_log_index has prev_log_term (§5.3).
+
+    What our snapshot has replaced was committed, so every leader has the same there (Leader Completeness; §7).
+    """
+    return prev_log_index < log.start.last_included_index or log.term_at(prev_log_index) == prev_log_term
 
 
 def refusal_with_conflict(state: State, prev_log_index: int) -> AppendEntriesReply:
@@ -67,9 +70,9 @@ def first_conflict(log: Log, entries: Sequence[LogEntry]) -> int:
     """Return the index of our first entry that has another term than the new one there; 0 when none has."""
     for entry in entries:
         our_term = log.term_at(entry.index)
-        if our_term is None:
+        if entry.index > log.last_index:
             return 0
-        if our_term != entry.term:
+        if our_term is not None and our_term != entry.term:
             return entry.index
     return 0
 
@@ -219,9 +222,8 @@ def advance_commit_index(state: State) -> None:
 
 
 def index_stored_on_majority(state: State) -> int:
-    """Return the highest index that more than half of the servers store, by match_index."""
-    matches = sorted(state.match_index.values(), reverse=True)
-    return matches[len(state.servers) // 2]
+    """Return the highest index that a majority of the configuration in force stores, by match_index (§5.3, §6)."""
+    return int(state.configuration.reached_by_majority(state.match_index))
 
 
 # All servers: applying (Fig. 2, "All Servers")

@@ -131,7 +131,7 @@ def check_state(state: State) -> None:
         )
     if state.role is not Role.CANDIDATE and state.votes:
         raise InvariantViolation(SERVER_STATE, f"{state.id} counts votes as {state.role.value}", [state.id])
-    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= set(state.servers)):
+    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= {state.id, *state.peers}):
         raise InvariantViolation(
             SERVER_STATE, f"{state.id} counts the votes of {', '.join(state.votes) or 'nobody'}", [state.id]
         )
@@ -159,7 +159,7 @@ def check_disk(state: State) -> None:
 
 def check_followers_indexes(leader: State) -> None:
     """Check a leader's next_index and match_index (Fig. 2); its own match_index is its disk's (Diss. §10.2.1)."""
-    servers = set(leader.servers)
+    servers = {leader.id, *leader.peers}
     if leader.match_index.keys() != servers or leader.next_index.keys() != servers - {leader.id}:
         raise InvariantViolation(
             SERVER_STATE,
@@ -189,7 +189,7 @@ def check_followers_indexes(leader: State) -> None:
 
 def check_nothing_is_left_uncommitted(leader: State) -> None:
     """Check that the leader has committed what a majority stores, if that is of its own term (§5.3, §5.4.2)."""
-    stored = sorted(leader.match_index.values(), reverse=True)[len(leader.servers) // 2]
+    stored = int(leader.configuration.reached_by_majority(leader.match_index))
     if stored > leader.commit_index and leader.log.term_at(stored) == leader.current_term:
         raise InvariantViolation(
             COMMITMENT,

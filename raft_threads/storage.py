@@ -5,7 +5,8 @@ A directory that a learner can read with `less`:
     lock            held while a server uses the directory
     server          which server's directory this is
     term_and_vote   current_term and voted_for, replaced as a whole
-    log             one checksummed line per entry, appended
+    log             one checksummed line per entry, appended; after a snapshot, those that follow it
+    snapshot        the state up to some entry (§7), replaced as a whole
 
 `docs/storage-format.md` describes each. All methods may block on the disk; only one thread calls them at a time.
 """
@@ -17,13 +18,13 @@ import fcntl
 import json
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional, Protocol
 
 from raft_threads.entry_format import BadLine, add_checksum, check_and_strip
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 
 FORMAT = 1
 NEW_TERM_AND_VOTE = add_checksum(b'{"current_term": 0, "voted_for": null}')
@@ -35,12 +36,36 @@ class StorageError(Exception):
 
 @dataclass(frozen=True)
 class SavedState:
-    """What a server finds on its disk when it starts. `notes` say what had to be repaired."""
+    """What a server finds on its disk when it starts. `notes` say what had to be repaired.
+
+    `entries` follow on the snapshot of which `start` tells, or begin with index 1 if that is None.
+    """
 
     current_term: int
     voted_for: Optional[str]
     entries: Sequence[LogEntry]
     notes: Sequence[str] = ()
+    start: Optional[SnapshotMetadata] = None
+
+
+class BadSnapshot(Exception):
+    """What was received is not a whole snapshot. The text says in one line what is wrong with it."""
+
+
+class SnapshotReader(Protocol):
+    """A snapshot that is open for reading: it stays what it is when a newer one replaces it on disk."""
+
+    metadata: SnapshotMetadata
+    size_bytes: int
+
+    def read(self, offset: int, max_bytes: int) -> bytes:
+        """Return up to `max_bytes` of the file, from byte `offset` on: a chunk to send (Fig. 13)."""
+
+    def records(self) -> Iterator[bytes]:
+        """Return the state machine's records, as they were given to `write_snapshot`."""
+
+    def close(self) -> None:
+        """Let go of the file."""
 
 
 class Storage(Protocol):
@@ -57,6 +82,36 @@ class Storage(Protocol):
 
     def save_entries(self, entries: Sequence[LogEntry]) -> None:
         """Make the saved log end with `entries`, whatever it held from the first one's index on."""
+
+    def replace_log(self, entries: Sequence[LogEntry]) -> None:
+        """Make the saved log hold `entries` and nothing else, atomically: those that follow the snapshot (§7)."""
+
+    # Snapshots (§7). `write_snapshot` and what `open_snapshot` returns may be at work while other methods are.
+
+    def write_snapshot(self, metadata: SnapshotMetadata, records: Iterable[bytes]) -> None:
+        """Write a snapshot durably, beside the one that counts. It counts from `adopt_written` on."""
+
+    def adopt_written(self) -> bool:
+        """Let the snapshot that was written count from now on, atomically.
+
+        False if the one that counts reaches as far or farther; then the written one is thrown away.
+        """
+
+    def store_chunk(self, offset: int, data: bytes) -> None:
+        """Store a part of a snapshot that a leader sends; offset 0 begins a new one (Fig. 13, rules 2 and 3).
+
+        Raises ValueError when there is a gap before `offset`.
+        """
+
+    def adopt_received(self) -> Optional[SnapshotMetadata]:
+        """Check the snapshot that was received, make it durable, and let it count; return what it says of the log.
+
+        None if the one that counts reaches as far or farther. Raises BadSnapshot when it is not whole: it is thrown
+        away, and nothing has changed.
+        """
+
+    def open_snapshot(self) -> SnapshotReader:
+        """Return the snapshot that counts. There must be one."""
 
     def close(self) -> None:
         """Let go of the disk. Saves nothing: what is not durable by now is lost, as in a crash."""

@@ -38,9 +38,10 @@ def test_a_negative_index_is_no_entry() -> None:
 def test_a_majority_is_more_than_half_of_the_full_cluster() -> None:
     """§5.2: also when the number of servers is even."""
     for servers, majority in ((1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)):
-        state = State(id="n1", servers=tuple(f"n{i}" for i in range(1, servers + 1)))
-        assert state.is_majority(majority)
-        assert not state.is_majority(majority - 1)
+        names = [f"n{i}" for i in range(1, servers + 1)]
+        state = State(id="n1", servers=names)
+        assert state.configuration.is_majority(names[:majority])
+        assert not state.configuration.is_majority(names[:majority - 1])
 
 
 def test_a_changed_term_vote_or_log_is_unsaved_until_the_disk_has_it() -> None:

@@ -39,7 +39,7 @@ APPEND = AppendEntries(3, "n1", 4, 2, ENTRIES, 4)
 FATE = (7.25, "n1", "n2", 12)
 
 SAMPLES: list[Record] = [
-    events.Restarted("n1", 0.0, STATE, ENTRIES),
+    events.Restarted("n1", 0.0, STATE, ENTRIES, START),
     events.Stopped("n1", 1.5, STATE, 'the "disk" \\ is\nfull'),
     events.ElectionTimerSet("n1", 1.5, STATE, 0.234567891),
     events.ElectionTimedOut("n1", 1.5, STATE),
