@@ -20,6 +20,10 @@ class CommandFailed(Exception):
     """The command was surely not executed, and never will be."""
 
 
+class SessionExpired(Exception):
+    """The command was not executed now: its session is not known any more. Whether an earlier attempt was is unknown."""
+
+
 class OutcomeUnknown(Exception):
     """The command is in a log, but was not applied in time. It may have been executed, or may be later, or never."""
 
