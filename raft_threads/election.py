@@ -102,8 +102,10 @@ def restarts_election_timer(reply: Reply, request_term: int) -> bool:
 # The candidate (Fig. 2, "Candidates")
 
 
-def begin_election(state: State) -> None:
+def begin_election(state: State, told_to_stand: bool = False) -> None:
     """Start an election: a new term, candidate state, a vote for ourselves (§5.2).
+
+    `told_to_stand` says whether a leader wants it so (Diss. §3.10); otherwise the election timeout has elapsed.
 
     The shell then saves term and vote, restarts the election timer, and sends RequestVote to all other servers.
     """
@@ -113,6 +115,7 @@ def begin_election(state: State) -> None:
     state.voted_for = state.id
     state.votes = {state.id: True}
     state.pre_votes = None
+    state.told_to_stand = told_to_stand
 
 
 def may_stand(state: State) -> bool:

@@ -46,6 +46,10 @@ class CatchUp:
     began_at: dict[str, float] = field(default_factory=dict)
     caught_up: set[str] = field(default_factory=set)
 
+    def rounds_ended(self, learner: str) -> int:
+        """Return how many rounds `learner` has ended."""
+        return self.round_of[learner] - (learner not in self.caught_up)
+
 
 @dataclass
 class IncomingSnapshot:
@@ -95,9 +99,10 @@ class State:
     # On followers: the snapshot that is being received (§7).
     incoming: Optional[IncomingSnapshot] = None
     # What extensions need: who would vote for us, on servers that ask before they stand (Diss. §9.6); to whom this
-    # leader hands over (Diss. §3.10); whether this candidate was told to stand, by a leader who does.
+    # leader hands over, and whether it was told (Diss. §3.10); whether this candidate was told to stand by such a leader.
     pre_votes: Optional[dict[str, bool]] = None
     transfer_target: Optional[str] = None
+    target_told: bool = False
     told_to_stand: bool = False
 
     # What the disk holds of current_term and voted_for. The log knows the same of itself.

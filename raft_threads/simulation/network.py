@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Optional
@@ -167,6 +167,9 @@ class Port:
     def start(self, handle_request: HandleRequest) -> None:
         """Begin to deliver requests."""
         self._handle_request = handle_request
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Here servers are found by their names."""
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request`, wait for the reply."""
