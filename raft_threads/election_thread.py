@@ -70,6 +70,8 @@ class ElectionThread:
         """
         monitor = self._monitor
         before = glimpse(self._state)
+        if monitor.stand_at_once:
+            monitor.set_election_timer(0.0)
         if not pre_vote.would_be_elected(self._state):
             monitor.narrator.tell(ElectionTimedOut)
         election.begin_election(self._state, told_to_stand=monitor.stand_at_once)

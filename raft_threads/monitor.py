@@ -89,7 +89,7 @@ class Monitor:
         self.election_due = condition(self.lock)
         # Predicate: "a request to this peer is due", or "it is no peer any more". Notified on new entries, candidacy,
         # leadership, reads, another configuration, and when a transfer begins. A thread each; see `link_peers`.
-        self.links: dict[str, PeerLink] = {}
+        self.links: dict[str, PeerLink] = {peer: self._new_link() for peer in state.peers}
         # Predicate: "this is the leader, and its disk does not hold all of its log". Notified on new entries.
         self.to_save = condition(self.lock)
         # Predicate: "commit_index > last_applied, or a snapshot was asked for, or the oldest read may be answered".
@@ -158,12 +158,15 @@ class Monitor:
         peers = self.state.peers
         for peer in peers:
             if peer not in self.links and not self.stopping:
-                self.links[peer] = PeerLink(self.runtime.threading.Condition(self.lock), self.now())
+                self.links[peer] = self._new_link()
                 self.start_peer(peer)
         for peer, link in self.links.items():
             link.is_peer = peer in peers
         self.wake_peer_threads()
         self.election_due.notify()
+
+    def _new_link(self) -> PeerLink:
+        return PeerLink(self.runtime.threading.Condition(self.lock), self.now())
 
     def wake_peer_threads(self) -> None:
         """Have the peer threads look whether there is something to send."""
@@ -228,7 +231,6 @@ class Monitor:
     def stand_for_election_at_once(self) -> None:
         """Behave as if the election timeout had elapsed, whatever the leader sends meanwhile (Diss. §3.10)."""
         self.stand_at_once = True
-        self.set_election_timer(0.0)
         self.election_due.notify()
 
     # The disk (Fig. 2)

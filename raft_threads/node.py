@@ -116,8 +116,9 @@ class Node:
             self._start_thread("disk", self._disk_main)
             self._start_thread("apply", ApplyThread(monitor, self._storage, self._machine).main)
             self._start_thread("snapshot", SnapshotThread(monitor, self._storage).main)
+            for peer in monitor.links:
+                self._start_peer(peer)
             monitor.start_peer = self._start_peer
-            monitor.link_peers()
         self._transport.start(RequestHandlers(monitor, self._storage).handle)
 
     def stop(self) -> None:

@@ -339,6 +339,28 @@ def next_entry(line: bytes, previous: Optional[LogEntry], current_term: int) -> 
     return entry
 
 
+def entries_after(start: Optional[SnapshotMetadata], entries: Sequence[LogEntry]) -> list[LogEntry]:
+    """Return those of `entries`, a log as it was found on disk, that follow the snapshot of which `start` tells (§7).
+
+    A crash may have come after the snapshot was saved and before the log was cut. If the log has the snapshot's last
+    entry, what follows it stays (Fig. 13, rule 6); if it has another one there, or ends before, the snapshot replaces
+    all of it. Raises BadLine when entries between the two are missing.
+    """
+    if start is None:
+        if entries and entries[0].index != 1:
+            raise BadLine(f"it begins with entry {entries[0].index}, and there is no snapshot of those before")
+        return list(entries)
+    index, term = start.last_included_index, start.last_included_term
+    if not entries or entries[-1].index < index:
+        return []
+    first = entries[0].index
+    if first > index + 1:
+        raise BadLine(f"it begins with entry {first}, and the snapshot ends with entry {index}")
+    if first <= index and entries[index - first].term != term:
+        return []
+    return list(entries[max(0, index + 1 - first):])
+
+
 def is_entry(line: bytes) -> bool:
     """Return whether `line` is a whole entry."""
     try:

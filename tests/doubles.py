@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from raft_threads.events import Event
@@ -106,6 +106,9 @@ class ScriptedTransport:
 
     def start(self, handle_request: HandleRequest) -> None:
         self._deliver = handle_request
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        pass
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         with self._condition:
