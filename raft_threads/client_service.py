@@ -1,13 +1,23 @@
-"""What a server does for its clients (§5.1, §8): proposes their commands, and says where the leader is."""
+"""What a server does for its clients and operators (§5.1, §6, §8): their commands, and where the leader is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Callable
 
 from raft_threads.addresses import Address
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, StatusRequest
+from raft_threads.client_messages import (
+    Command,
+    CommandResult,
+    Outcome,
+    Query,
+    Refusal,
+    Register,
+    Registered,
+    StatusRequest,
+)
 from raft_threads.node import Node
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, SessionExpired
 from raft_threads.transport import RequestRefused
 from raft_threads.wire import Message
 
@@ -19,19 +29,20 @@ class ClientService:
         """Serve `node`; `addresses` say where clients find the others."""
         self._node = node
         self._addresses = addresses
+        self._answers: dict[type[Any], Callable[[Any], Message]] = {
+            StatusRequest: lambda request: node.status(),
+            Command: self._execute,
+            Register: lambda request: Registered(node.register_client(request.timeout)),
+            Query: lambda request: CommandResult(node.read(request.query, request.timeout)),
+        }
 
     def handle(self, request: Message) -> Message:
         """Return the answer to `request`. Raises RequestRefused for what clients do not send."""
-        if isinstance(request, StatusRequest):
-            return self._node.status()
-        if isinstance(request, Command):
-            return self._execute(request)
-        raise RequestRefused("clients send commands and ask for the status, nothing else")
-
-    def _execute(self, request: Command) -> Message:
-        """Have a client's command applied; say what is known of it when that does not come to pass (§8)."""
+        answer = self._answers.get(type(request))
+        if answer is None:
+            raise RequestRefused("clients send commands and ask for the status, nothing else")
         try:
-            return CommandResult(self._node.propose(request.command, request.timeout))
+            return answer(request)
         except NotLeader as error:
             address = self._addresses.get(error.leader_id or "")
             return Refusal(Outcome.NOT_LEADER, str(error), error.leader_id, str(address) if address else None)
@@ -39,3 +50,15 @@ class ClientService:
             return Refusal(Outcome.FAILED, str(error))
         except OutcomeUnknown as error:
             return Refusal(Outcome.UNKNOWN, str(error))
+        except SessionExpired as error:
+            return Refusal(Outcome.SESSION_EXPIRED, str(error))
+
+    def _execute(self, request: Command) -> Message:
+        """Have a client's command applied, once if it is in a session (§8)."""
+        if request.client_id is None or request.sequence is None or request.first_unanswered is None:
+            return CommandResult(self._node.propose(request.command, request.timeout))
+        return CommandResult(
+            self._node.propose_in_session(
+                request.client_id, request.sequence, request.first_unanswered, request.command, request.timeout
+            )
+        )

@@ -149,6 +149,11 @@ class Node:
         """Why the node stopped by itself, None if it has not; to be looked at as `state` is."""
         return self._monitor.failure
 
+    @property
+    def snapshot_bytes(self) -> int:
+        """How large the newest snapshot is; to be looked at as `state` is."""
+        return self._monitor.snapshot_bytes
+
     def log_entries(self) -> list[LogEntry]:
         """Return a copy of the log, from the snapshot on: for demonstrations and tests."""
         with self._lock:

@@ -5,19 +5,29 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
-from typing import Callable
+from typing import Callable, Optional
 
+from raft_threads.configuration import Member
+from raft_threads.node import Node
+from raft_threads.options import Options
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
+from raft_threads.sessions import MAX_SESSIONS
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.disk import DiskMood, draw_mood
 from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
 from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
+from raft_threads.simulation.workload import Workload
+from raft_threads.state import Role
 from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
 
 # How long after the last fault a server may still stop because of it, in virtual seconds.
 AFTERMATH = 0.5
+# How long an operator waits, in virtual seconds.
+OPERATORS_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class Profile:
     clients: int
     # Mean virtual seconds between a client's operations.
     pause: float
+    # Servers that wait to be added (§6), and mean virtual seconds between what operators do: changes of the cluster,
+    # snapshots on command (§7), transfers of leadership (Diss. §3.10); and between deaths of clients (§8).
+    spare_servers: int = 0
+    between_changes: float = 0.0
+    between_snapshots: float = 0.0
+    between_transfers: float = 0.0
+    between_deaths: float = 0.0
+    options: Options = Options()
+    max_sessions: int = MAX_SESSIONS
 
     def describe(self) -> str:
         """Return in one line how rough it is."""
@@ -49,7 +68,8 @@ class Profile:
             f"delays {weather.shortest_delay_ns // MILLISECOND}-{weather.longest_delay_ns // MILLISECOND} ms, "
             f"loss {weather.loss:g}, duplication {weather.duplication:g}; "
             f"a crash every {self.between_crashes:g} s, a partition every {self.between_partitions:g} s; "
-            f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %"
+            f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %; "
+            f"a change of the cluster every {self.between_changes:g} s, log up to {self.options.snapshot_threshold} bytes"
         )
 
 
@@ -68,6 +88,12 @@ HOSTILE_PROFILE = Profile(
     max_entries_per_message=2,
     clients=8,
     pause=0.02,
+    spare_servers=2,
+    between_changes=1.0,
+    between_snapshots=2.0,
+    between_transfers=2.0,
+    between_deaths=2.0,
+    options=Options(snapshot_threshold=2000),
 )
 
 
@@ -87,6 +113,13 @@ def draw_profile(dice: random.Random) -> Profile:
         max_entries_per_message=dice.choice([1, 2, 4096]),
         clients=dice.choice([1, 3, 8]),
         pause=dice.choice([0.01, 0.1]),
+        spare_servers=dice.choice([0, 1, 2]),
+        between_changes=dice.choice([0.0, 3.0, 0.5]),
+        between_snapshots=dice.choice([0.0, 3.0, 0.5]),
+        between_transfers=dice.choice([0.0, 3.0, 1.0]),
+        between_deaths=dice.choice([0.0, 1.0]),
+        options=Options(dice.choice([None, 500, 5000]), dice.random() < 0.3, dice.random() < 0.3),
+        max_sessions=dice.choice([3, MAX_SESSIONS]),
     )
 
 
@@ -114,8 +147,8 @@ class Chaos:
             drift = dice.randint(-profile.drift, profile.drift)
             cluster.clocks[server] = Clock(cluster.scheduler, dice.randint(0, 10**9), drift)
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, workload: Workload) -> None:
+        """Begin; `workload` has the clients that may die."""
         profile = self._profile
         for server in self._cluster.servers:
             clock = self._cluster.clocks[server]
@@ -124,6 +157,10 @@ class Chaos:
             ("crashes", self._crash_one, profile.between_crashes),
             ("partitions", self._cut_links, profile.between_partitions),
             ("disks", self._break_a_disk, profile.between_disk_faults),
+            ("members", self._change_members, profile.between_changes),
+            ("snapshots", self._take_a_snapshot, profile.between_snapshots),
+            ("transfers", self._transfer_leadership, profile.between_transfers),
+            ("deaths", workload.kill_a_client, profile.between_deaths),
         ):
             if mean:
                 self._cluster.scheduler.spawn(f"chaos/{what}", partial(self._repeat, act, mean))
@@ -181,6 +218,34 @@ class Chaos:
         self._clock.sleep(self._dice.random() * self._profile.longest_partition)
         if not self._stopping:
             self._cluster.heal()
+
+    def _leader(self) -> Optional[Node]:
+        """Return a server that takes itself for the leader, if there is one."""
+        nodes = [boot.node for boot in self._cluster.running.values() if boot.node.state.role is Role.LEADER]
+        return self._dice.choice(nodes) if nodes else None
+
+    def _change_members(self) -> None:
+        """Change the cluster to any set of servers (§6)."""
+        leader = self._leader()
+        size = self._dice.randint(1, len(self._cluster.servers))
+        members = tuple(Member(server) for server in self._dice.sample(self._cluster.servers, size))
+        if leader is not None:
+            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
+                leader.change_members(members, OPERATORS_PATIENCE)
+
+    def _take_a_snapshot(self) -> None:
+        """Have any server compact its log now (§7)."""
+        up = list(self._cluster.running.values())
+        if up:
+            with suppress(OutcomeUnknown):
+                self._dice.choice(up).node.take_snapshot(OPERATORS_PATIENCE)
+
+    def _transfer_leadership(self) -> None:
+        """Hand leadership to anybody, or to whom the leader likes (Diss. §3.10)."""
+        leader, target = self._leader(), self._dice.choice([None, *self._cluster.servers])
+        if leader is not None:
+            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
+                leader.transfer_leadership(target, OPERATORS_PATIENCE)
 
     def _links(self, count: int) -> Sequence[tuple[str, str]]:
         pairs = [(one, other) for one in self._cluster.servers for other in self._cluster.servers if one != other]

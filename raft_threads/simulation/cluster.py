@@ -14,13 +14,16 @@ from typing import Any, Callable, Optional, TypeVar
 from raft_threads import kv
 from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
 from raft_threads.client_service import ClientService
+from raft_threads.configuration import Configuration, Member
 from raft_threads.events import Event, Observer
 from raft_threads.kv import KeyValueStore
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.node import Node
+from raft_threads.options import Options
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
+from raft_threads.sessions import MAX_SESSIONS
 from raft_threads.simulation.debuggers import known_at_every_prompt, refuse_to_wait_at_a_prompt
 from raft_threads.simulation.disk import SimulatedDisk
 from raft_threads.simulation.guard import guard
@@ -57,11 +60,13 @@ class SimulatedServer:
         port = Port(cluster.network, server, self.group, lambda request: clients.handle(request))
         self.node = Node(
             server,
-            cluster.servers,
+            cluster.bootstrap if server in cluster.bootstrap else Configuration(),
             transport=port,
             storage=cluster.disks[server].open(),
             state_machine=self.store,
             timing=cluster.timing,
+            options=cluster.options,
+            max_sessions=cluster.max_sessions,
             runtime=Runtime(threading, cluster.clocks[server], cluster.dice(f"{server} boot {boot}")),
             observers=[cluster.stream],
             max_entries_per_message=cluster.max_entries_per_message,
@@ -95,10 +100,19 @@ class SimulatedCluster:
         trace: Optional[TraceWriter] = None,
         remember: bool = True,
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
+        bootstrap: Optional[Sequence[str]] = None,
+        options: Options = Options(),
+        max_sessions: int = MAX_SESSIONS,
     ) -> None:
-        """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`."""
+        """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`.
+
+        `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6).
+        """
         self.max_entries_per_message = max_entries_per_message
+        self.options = options
+        self.max_sessions = max_sessions
         self.servers = list(servers)
+        self.bootstrap = Configuration.of(servers if bootstrap is None else bootstrap)
         self.seed = seed
         self.timing = timing
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
@@ -108,8 +122,6 @@ class SimulatedCluster:
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
         self.clocks = {each: Clock(self.scheduler) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
-        # What no thread waits for long, if nobody has forgotten to wake it.
-        self.never_long = {f"{server}'s write_ended" for server in servers}
         self.stream = EventStream(self, observers, trace, remember)
         self.network.tell = self.stream.tell_fate
         self.network.tell_of_hold = self.stream.wake_main
@@ -209,6 +221,18 @@ class SimulatedCluster:
         # A thread of the server itself starts it, so that it may crash meanwhile.
         self.scheduler.spawn(f"{server}/starter", boot.node.start, boot.group)
 
+    def join(self, server: str) -> None:
+        """Start a new server that waits to be added to the cluster (§6)."""
+        self.servers.append(server)
+        self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"disk of {server}"))
+        self.clocks[server] = Clock(self.scheduler)
+        self.restart(server)
+        self.run_until(lambda: self.stream.is_up(server), f"{server} is up")
+
+    def wipe(self, server: str) -> None:
+        """Lose all that a server that is down has on disk. Only one that was removed may be (§6)."""
+        self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"another disk of {server}"))
+
     def node(self, server: str) -> Node:
         """Return the node of a running server."""
         return self.running[server].node
@@ -289,6 +313,38 @@ class SimulatedCluster:
         Exchange(self.network, "main", via, encode(request), request)
         self.run_until(lambda: self.state(via).log.last_index > last_index, f"{via} appends a command")
 
+    def read(self, key: str, via: Optional[str] = None, timeout: float = PATIENCE) -> Optional[str]:
+        """Read a key without writing to the log (§8). Raises as Node.read."""
+        server = self.wait_for_leader() if via is None else via
+        value: Optional[str] = kv.decode_result(self.node(server).read(kv.get_command(key), timeout))["value"]
+        return value
+
+    # Operators
+
+    def change_members(self, *servers: str, timeout: float = PATIENCE) -> Configuration:
+        """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
+        members = tuple(Member(server) for server in servers)
+        return self.node(self.wait_for_leader()).change_members(members, timeout)
+
+    def begin_change(self, *servers: str, via: str) -> None:
+        """Have `via` begin to change the cluster, and do not wait for what becomes of it (§6)."""
+        members = tuple(Member(server) for server in servers)
+        node = self.node(via)
+
+        def change() -> None:
+            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
+                node.change_members(members, PATIENCE)
+
+        self.scheduler.spawn("operator", change)
+
+    def take_snapshot(self, server: str) -> SnapshotMetadata:
+        """Have a server compact its log, and wait until the snapshot is durable (§7)."""
+        return self.node(server).take_snapshot(PATIENCE)
+
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, and return to whom once it does not lead any more (Diss. §3.10)."""
+        return self.node(self.wait_for_leader()).transfer_leadership(target, PATIENCE)
+
     # Waiting
 
     def wait_for_leader(self, among: Optional[Iterable[str]] = None) -> str:
@@ -333,6 +389,9 @@ class SimulatedCluster:
                 each.commit_index,
                 each.last_applied,
                 each.log.last_index,
+                each.log.start.last_included_index,
+                self.node(each.id).snapshot_bytes,
+                each.log.size_bytes,
             )
             for each in states
         ]
