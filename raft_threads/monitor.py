@@ -39,8 +39,8 @@ class PeerLink:
         # When it last answered us as leader, or when we became leader.
         self.answered_at = now
         self.reachable: Optional[bool] = None
-        # Whether it belongs to the cluster, or is to: its thread ends otherwise (§6).
-        self.is_peer = True
+        # Once it is removed from the cluster its thread ends. If it is added again, that is another link (§6).
+        self.removed = False
 
 
 class Monitor:
@@ -154,14 +154,16 @@ class Monitor:
     # Peers (§6)
 
     def link_peers(self) -> None:
-        """Have a link and a thread for each peer. The thread of one that is none any more ends by itself."""
+        """Have a link and a thread for each peer. The thread of one that is none any more ends by itself; then it calls
+        this again, as the peer may have come back meanwhile.
+        """
         peers = self.state.peers
         for peer in peers:
             if peer not in self.links and not self.stopping:
                 self.links[peer] = self._new_link()
                 self.start_peer(peer)
         for peer, link in self.links.items():
-            link.is_peer = peer in peers
+            link.removed = link.removed or peer not in peers
         self.wake_peer_threads()
         self.election_due.notify()
 

@@ -238,6 +238,11 @@ class Node:
                 log_bytes=state.log.size_bytes,
             )
 
+    def refuse_unless_leader(self) -> None:
+        """Raise NotLeader, which says where to ask, unless this server leads."""
+        with self._lock:
+            self._refuse_unless_leader()
+
     def members(self) -> Configuration:
         """Return the configuration in force on this server (§6)."""
         with self._lock:

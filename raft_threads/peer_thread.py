@@ -6,8 +6,6 @@ is sent again, for ever (§5.1, §5.5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Optional
 
 from raft_threads import compaction, election, pre_vote, reads, replication, transfer
@@ -66,23 +64,27 @@ class PeerThread:
     def main(self) -> None:
         """Wait until a request is due, send it without the lock, hand the answer to its rule."""
         monitor = self._monitor
-        with monitor.lock, self._cleaning_up():
-            while True:
-                while not (monitor.stopping or not self._link.is_peer or self._is_due()):
-                    self._link.wake.wait(self._seconds_until_due())
-                if monitor.stopping or not self._link.is_peer:
-                    return
-                request = self._next_request()
-                if request is not None:
-                    self._send(request)
-
-    @contextmanager
-    def _cleaning_up(self) -> Iterator[None]:
         try:
-            yield
+            with monitor.lock:
+                while self._wait_until_due():
+                    request = self._next_request()
+                    if request is not None:
+                        self._send(request)
+                self._leave()
         finally:
             self._snapshot.end()
-            self._monitor.links.pop(self._peer, None)
+
+    def _wait_until_due(self) -> bool:
+        """Return True when a request is due, False when there will be none any more."""
+        monitor, link = self._monitor, self._link
+        while not (monitor.stopping or link.removed or self._is_due()):
+            link.wake.wait(self._seconds_until_due())
+        return not (monitor.stopping or link.removed)
+
+    def _leave(self) -> None:
+        """Make room for another thread, if the peer was removed and has been added again meanwhile (§6)."""
+        del self._monitor.links[self._peer]
+        self._monitor.link_peers()
 
     def _send(self, request: Request) -> None:
         """Send `request` and handle what comes of it. Lets go of the lock meanwhile."""
@@ -144,7 +146,7 @@ class PeerThread:
         state, term = self._state, self._state.current_term
         with self._monitor.unlocked():
             chunk = self._snapshot.next_chunk()
-        if state.current_term != term or not compaction.needs_snapshot(state, self._peer) or not self._link.is_peer:
+        if state.current_term != term or not compaction.needs_snapshot(state, self._peer) or self._link.removed:
             return None
         return compaction.install_snapshot_request(state, chunk.metadata, chunk.offset, chunk.data, chunk.done)
 
@@ -154,11 +156,15 @@ class PeerThread:
         """Hand the reply to its rule. The lock was free: the rule looks at term and role again."""
         before = glimpse(self._state)
         narrator = self._monitor.narrator
-        self._note_answer_to_leader(request, reply)
-        self._hand_to_rule(request, reply)
+        if self._link.removed:
+            election.adopt_newer_term(self._state, reply.term)
+        else:
+            self._note_answer_to_leader(request, reply)
+            self._hand_to_rule(request, reply)
         narrator.tell(ReplyReceived, peer=self._peer, message=request, reply=reply)
         self._monitor.react(before)
-        self._monitor.advance_membership(self._peer)
+        if not self._link.removed:
+            self._monitor.advance_membership(self._peer)
         if self._monitor.reads:
             self._monitor.to_apply.notify()
         if self._link.reachable is False:

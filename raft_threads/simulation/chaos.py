@@ -5,24 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from contextlib import suppress
 from functools import partial
-from typing import Callable, Optional
+from typing import Callable
 
-from raft_threads.configuration import Member
-from raft_threads.node import Node
+from raft_threads.client_messages import Change, ChangeMembers, TakeSnapshot, TransferLeadership
 from raft_threads.options import Options
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.sessions import MAX_SESSIONS
-from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.simulation.cluster import SimulatedCluster, address_of
 from raft_threads.simulation.disk import DiskMood, draw_mood
-from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
+from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Exchange, Weather, draw_weather
 from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
 from raft_threads.simulation.workload import Workload
 from raft_threads.state import Role
 from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
+from raft_threads.wire import Message, encode
 
 # How long after the last fault a server may still stop because of it, in virtual seconds.
 AFTERMATH = 0.5
@@ -89,7 +87,7 @@ HOSTILE_PROFILE = Profile(
     clients=8,
     pause=0.02,
     spare_servers=2,
-    between_changes=1.0,
+    between_changes=0.5,
     between_snapshots=2.0,
     between_transfers=2.0,
     between_deaths=2.0,
@@ -219,33 +217,32 @@ class Chaos:
         if not self._stopping:
             self._cluster.heal()
 
-    def _leader(self) -> Optional[Node]:
-        """Return a server that takes itself for the leader, if there is one."""
-        nodes = [boot.node for boot in self._cluster.running.values() if boot.node.state.role is Role.LEADER]
-        return self._dice.choice(nodes) if nodes else None
+    # Operators, who ask over the network as clients do
 
     def _change_members(self) -> None:
         """Change the cluster to any set of servers (§6)."""
-        leader = self._leader()
         size = self._dice.randint(1, len(self._cluster.servers))
-        members = tuple(Member(server) for server in self._dice.sample(self._cluster.servers, size))
-        if leader is not None:
-            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
-                leader.change_members(members, OPERATORS_PATIENCE)
+        members = tuple(f"{server}={address_of(server)}" for server in self._dice.sample(self._cluster.servers, size))
+        self._ask_leader(ChangeMembers(Change.SET, members, OPERATORS_PATIENCE))
 
     def _take_a_snapshot(self) -> None:
         """Have any server compact its log now (§7)."""
-        up = list(self._cluster.running.values())
-        if up:
-            with suppress(OutcomeUnknown):
-                self._dice.choice(up).node.take_snapshot(OPERATORS_PATIENCE)
+        self._ask(self._dice.choice(self._cluster.servers), TakeSnapshot(OPERATORS_PATIENCE))
 
     def _transfer_leadership(self) -> None:
         """Hand leadership to anybody, or to whom the leader likes (Diss. §3.10)."""
-        leader, target = self._leader(), self._dice.choice([None, *self._cluster.servers])
-        if leader is not None:
-            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
-                leader.transfer_leadership(target, OPERATORS_PATIENCE)
+        target = self._dice.choice([None, *self._cluster.servers])
+        self._ask_leader(TransferLeadership(target, OPERATORS_PATIENCE))
+
+    def _ask_leader(self, request: Message) -> None:
+        """Ask whoever takes itself for the leader, if somebody does."""
+        leaders = [server for server, boot in self._cluster.running.items() if boot.node.state.role is Role.LEADER]
+        if leaders:
+            self._ask(self._dice.choice(leaders), request)
+
+    def _ask(self, server: str, request: Message) -> None:
+        exchange = Exchange(self._cluster.network, "operator", server, encode(request), request)
+        exchange.wait(self._clock.real_ns(OPERATORS_PATIENCE * 1.5))
 
     def _links(self, count: int) -> Sequence[tuple[str, str]]:
         pairs = [(one, other) for one in self._cluster.servers for other in self._cluster.servers if one != other]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
+from raft_threads.client_messages import Change, ChangeMembers, Command, CommandResult, Outcome, Refusal, ServerStatus
 from raft_threads.client_service import ClientService
 from raft_threads.configuration import Configuration, Member
 from raft_threads.events import Event, Observer
@@ -47,6 +47,11 @@ E = TypeVar("E", bound=Event)
 PATIENT = Timing(1000.0, 2000.0, 0.05)
 # In virtual seconds: as long as nothing is stuck, everything happens in a fraction of this.
 PATIENCE = 60.0
+
+
+def address_of(server: str) -> str:
+    """Return where a server would be, if there were any places here (§6)."""
+    return f"{server}:1"
 
 
 class SimulatedServer:
@@ -112,7 +117,9 @@ class SimulatedCluster:
         self.options = options
         self.max_sessions = max_sessions
         self.servers = list(servers)
-        self.bootstrap = Configuration.of(servers if bootstrap is None else bootstrap)
+        self.bootstrap = Configuration(
+            tuple(Member(server, address_of(server)) for server in (servers if bootstrap is None else bootstrap))
+        )
         self.seed = seed
         self.timing = timing
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
@@ -323,19 +330,14 @@ class SimulatedCluster:
 
     def change_members(self, *servers: str, timeout: float = PATIENCE) -> Configuration:
         """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
-        members = tuple(Member(server) for server in servers)
+        members = tuple(Member(server, address_of(server)) for server in servers)
         return self.node(self.wait_for_leader()).change_members(members, timeout)
 
     def begin_change(self, *servers: str, via: str) -> None:
         """Have `via` begin to change the cluster, and do not wait for what becomes of it (§6)."""
-        members = tuple(Member(server) for server in servers)
-        node = self.node(via)
-
-        def change() -> None:
-            with suppress(NotLeader, CommandFailed, OutcomeUnknown):
-                node.change_members(members, PATIENCE)
-
-        self.scheduler.spawn("operator", change)
+        members = tuple(f"{server}={address_of(server)}" for server in servers)
+        request = ChangeMembers(Change.SET, members, PATIENCE)
+        Exchange(self.network, "operator", via, encode(request), request)
 
     def take_snapshot(self, server: str) -> SnapshotMetadata:
         """Have a server compact its log, and wait until the snapshot is durable (§7)."""
@@ -353,13 +355,22 @@ class SimulatedCluster:
         found: list[str] = []
 
         def there_is_one() -> bool:
-            states = [self.state(server) for server in names if server in self.running]
+            members = self.members()
+            states = [self.state(server) for server in names if server in self.running and server in members]
             newest = max((state.current_term for state in states), default=0)
             found[:] = [each.id for each in states if each.role is Role.LEADER and each.current_term == newest]
             return bool(found)
 
         self.run_until(there_is_one, "a leader is elected")
         return found[0]
+
+    def members(self) -> Sequence[str]:
+        """Return the servers of the cluster as it is now, by the most up-to-date log of all that run (§6, §5.4.1).
+
+        Who was removed may be in any term, and does not count.
+        """
+        logs = [self.state(server).log for server in self.running]
+        return max(logs, key=lambda log: (log.last_term, log.last_index)).configuration.servers if logs else ()
 
     def wait_until_applied_everywhere(self, servers: Optional[Iterable[str]] = None) -> None:
         """Let the cluster run until `servers` (default: all that run) have applied all that the leader's log holds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
-from collections.abc import Sequence
 from typing import Any, Optional
 
 from raft_threads import election
@@ -125,7 +124,7 @@ def check_progress(cluster: SimulatedCluster) -> None:
         leader = cluster.wait_for_leader()
         last_index = cluster.state(leader).log.last_index
         cluster.run_until(
-            lambda: all(cluster.state(server).last_applied > last_index for server in members(cluster)),
+            lambda: all(cluster.state(server).last_applied > last_index for server in cluster.members()),
             "every server of the cluster applies what clients ask for",
             RECOVERY,
         )
@@ -133,22 +132,16 @@ def check_progress(cluster: SimulatedCluster) -> None:
         raise NoProgress(cluster.scheduler.describe(str(error))) from error
 
 
-def members(cluster: SimulatedCluster) -> Sequence[str]:
-    """Return the servers of the cluster as it is now, by the most up-to-date log (§6, §5.4.1)."""
-    states = [cluster.state(server) for server in cluster.servers]
-    return max(states, key=lambda state: (state.log.last_term, state.log.last_index)).configuration.servers
-
-
 def check_nothing_is_left_undone(cluster: SimulatedCluster) -> None:
     """Raise NoProgress if a thread waits for what does not come, now that no client has asked for anything for long.
 
     Threads may wait for something to do. One that waits for a lock, or for the disk, has been forgotten.
     """
-    cluster_members = members(cluster)
+    members = cluster.members()
     for server in cluster.servers:
         state = cluster.state(server)
         is_done = state.last_applied == state.commit_index == state.log.last_index
-        if not state.is_saved() or (server in cluster_members and not is_done):
+        if not state.is_saved() or (server in members and not is_done):
             raise NoProgress(cluster.scheduler.describe(f"{server} has not saved and applied all of its log"))
     long_ago = cluster.scheduler.now_ns - SECOND
     for task in cluster.scheduler.tasks:
