@@ -14,7 +14,7 @@ from raft_threads.monitor import Monitor
 from raft_threads.proposals import CommandFailed, OutcomeUnknown, Proposal, WaitingRead, settle
 from raft_threads.sessions import Sessions
 from raft_threads.snapshot_thread import Captured
-from raft_threads.storage import Storage
+from raft_threads.storage import SnapshotReader, Storage
 
 # How many entries are applied between two looks at the lock.
 MAX_ENTRIES_PER_APPLY = 1024
@@ -110,9 +110,15 @@ class ApplyThread:
                 self._monitor.captured = Captured(compaction.snapshot_metadata(self._state), records)
                 self._monitor.to_snapshot.notify()
 
+    def _open_snapshot(self) -> SnapshotReader:
+        """Return the snapshot that the log follows on. With the disk to oneself no newer one can come in between."""
+        monitor = self._monitor
+        with monitor.lock, monitor.turn_at_disk(), monitor.unlocked():
+            return self._storage.open_snapshot()
+
     def _reset(self) -> None:
         """Have the state machine become what the snapshot says (Fig. 13, rule 8). Called without the lock."""
-        reader = self._storage.open_snapshot()
+        reader = self._open_snapshot()
         try:
             self._machine.restore(reader.records())
         finally:

@@ -25,8 +25,14 @@ def snapshot_is_due(state: State, threshold: int) -> bool:
 
 
 def has_something_to_compact(state: State) -> bool:
-    """Return whether anything was applied since the last snapshot."""
-    return state.last_applied > state.log.start.last_included_index
+    """Return whether anything was applied since the last snapshot, and the configuration is known that belongs to it.
+
+    A server that has yet to be added, or was just, got entries from before it was told of any configuration (§6).
+    """
+    return (
+        state.last_applied > state.log.start.last_included_index
+        and bool(state.log.configuration_at(state.last_applied).servers)
+    )
 
 
 def snapshot_metadata(state: State) -> SnapshotMetadata:

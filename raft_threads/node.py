@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
-from raft_threads import membership, reads, replication, transfer
+from raft_threads import compaction, membership, reads, replication, transfer
 from raft_threads.apply_thread import ApplyThread
 from raft_threads.client_messages import ServerStatus
 from raft_threads.configuration import Configuration, Members
@@ -326,7 +326,7 @@ class Node:
         """
         monitor = self._monitor
         with self._lock:
-            nothing_new = self._state.last_applied <= self._state.log.start.last_included_index
+            nothing_new = not compaction.has_something_to_compact(self._state)
             waiting = WakeUp(monitor.runtime)
             if not (nothing_new or monitor.stopping):
                 monitor.waiting_for_snapshot.append(waiting)

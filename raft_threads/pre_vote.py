@@ -19,7 +19,6 @@ def begin_pre_vote(state: State) -> None:
     """
     if state.role is Role.CANDIDATE:
         election.become_follower(state)
-    state.leader_id = None
     state.pre_votes = {state.id: True}
 
 
