@@ -1,39 +1,52 @@
 """A client of the replicated key-value store (§5.1, §8): finds the leader, retries, and says what is known.
 
-A command without an answer is the hard case: it may be in the leader's log. Sending it again could execute it twice,
-so the client does that only with reads, and tells the caller of everything else.
+A command without an answer is the hard case: it may be in the leader's log. Within a session it can be sent again all the
+same, as the servers execute it once. Only when no server answers in time does the caller have to live with not knowing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
 from raft_threads.addresses import Address, parse_address
+from raft_threads.client_connections import LeaderConnections
 from raft_threads.client_messages import (
+    Change,
+    ChangeMembers,
     Command,
     CommandResult,
+    Done,
     ErrorReply,
     Hello,
+    MembersReply,
+    MembersRequest,
     Outcome,
+    Query,
     Refusal,
-    ServerStatus,
-    StatusRequest,
+    Register,
+    Registered,
+    TransferLeadership,
 )
+from raft_threads.client_session import ClientSession
 from raft_threads.connection import CannotConnect, Connection, ConnectionLost
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.runtime import Runtime
+from raft_threads.server_reports import ServerReport, ask_all_servers
+from raft_threads.wire import Message
 
 CONNECT_TIMEOUT = 1.0
-# A server that does not answer a read in this time is left for another one: reads may be repeated.
-READ_ATTEMPT_TIMEOUT = 1.0
+# A server that does not answer in this time what may be asked again is left for another one.
+ATTEMPT_TIMEOUT = 1.0
 # How much longer than the server we wait, so that its own "time is up" still reaches us.
 GRACE = 0.25
 FIRST_BACKOFF = 0.02
 LONGEST_BACKOFF = 0.5
+
+M = TypeVar("M")
+# Makes the request, given for how many seconds the server may work on it.
+MakeRequest = Callable[[float], Message]
 
 
 class ClientError(Exception):
@@ -48,23 +61,8 @@ class MayHaveHappened(ClientError):
     """The command may have been executed, or may be later, or never. Read before trying again."""
 
 
-@dataclass(frozen=True)
-class ServerReport:
-    """What `status` says of one server; the fields of a server that does not answer are None."""
-
-    id: str
-    address: str
-    reachable: bool
-    role: Optional[str] = None
-    term: Optional[int] = None
-    leader: Optional[str] = None
-    commit_index: Optional[int] = None
-    last_applied: Optional[int] = None
-    last_log_index: Optional[int] = None
-
-
 class Client:
-    """Talks to the cluster. Used by one thread at a time; a context manager.
+    """Talks to the cluster. Threads may share it: each may have a command under way. A context manager.
 
     All operations take `timeout` seconds at most, apart from fractions, and raise SurelyFailed or MayHaveHappened.
     Keys and values are text; ValueError for text that is not valid Unicode or more than 2 MiB long.
@@ -76,18 +74,20 @@ class Client:
         *,
         cluster_name: str = "raft",
         timeout: float = 5.0,
+        sessions: bool = True,
         runtime: Runtime = Runtime(),
     ) -> None:
-        """Make a client of the servers in `cluster`. Connects only when there is something to ask."""
+        """Make a client of the servers in `cluster`. Connects only when there is something to ask.
+
+        Without `sessions` a command that is in doubt is not sent again, and what is sent twice is executed twice (§8).
+        """
         self._cluster = dict(cluster)
         self._hello = Hello(cluster_name)
         self._timeout = timeout
         self._time = runtime.time
         self._random = runtime.random
-        self._connection: Optional[Connection] = None
-        # Whom to ask next, when nobody has told us of a leader. Clients begin with different servers (§8).
-        self._round = list(self._cluster.values())
-        self._position = int(self._random.random() * len(self._round))
+        self._connections = LeaderConnections(self._cluster.values(), self._hello, runtime)
+        self._session = ClientSession(runtime) if sessions else None
 
     def __enter__(self) -> Client:
         return self
@@ -100,8 +100,8 @@ class Client:
         self.execute(kv.put_command(key, value))
 
     def get(self, key: str) -> Optional[str]:
-        """Return the value of `key`, None if there is none."""
-        value: Optional[str] = self.execute(kv.get_command(key), is_read=True)["value"]
+        """Return the value of `key`, None if there is none. Writes nothing to the log, and is never stale (§8)."""
+        value: Optional[str] = self.query(kv.get_command(key))["value"]
         return value
 
     def delete(self, key: str) -> bool:
@@ -116,134 +116,208 @@ class Client:
         """Set `key` to `new` if it holds `expected` (None: if there is no such key); return whether it did."""
         return bool(self.execute(kv.cas_command(key, expected, new))["swapped"])
 
-    def execute(self, command: bytes, is_read: bool = False) -> dict[str, Any]:
-        """Have `command` executed by the cluster's leader, and return its result.
+    def increment(self, key: str, by: int = 1) -> int:
+        """Add `by` to the whole number that `key` holds, 0 if there is none; return the sum."""
+        return int(self.execute(kv.increment_command(key, by))["value"])
 
-        A command that surely was not executed is sent again until the time is up; one that may have been is sent
-        again only if it `is_read`.
-        """
-        if len(command) > MAX_COMMAND_BYTES:
-            raise ValueError(f"a command has at most {MAX_COMMAND_BYTES} bytes, this one {len(command)}")
-        deadline = self._time.monotonic() + self._timeout
-        target: Optional[Address] = None
-        failures = 0
-        while True:
-            try:
-                return self._attempt(command, is_read, target, deadline)
-            except _AskAnother as reason:
-                target = reason.hint
-                failures += 1
-                self._give_up_or_back_off(failures, deadline, reason)
+    # Operators (§6; Diss. §3.10)
+
+    def members(self) -> MembersReply:
+        """Return which servers the cluster has, as the leader knows it."""
+        return _expect(MembersReply, self._ask(lambda patience: MembersRequest(), repeatable=True))
+
+    def change_members(self, change: Change, members: tuple[str, ...]) -> MembersReply:
+        """Add or set servers, each `id=host:port`, or remove those with the ids `members`; return the new ones."""
+        answer = self._ask(lambda patience: ChangeMembers(change, members, patience), final=True)
+        return _expect(MembersReply, answer)
+
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, or to whom it likes; return what it says."""
+        return _expect(Done, self._ask(lambda patience: TransferLeadership(target, patience), final=True)).message
 
     def status(self) -> list[ServerReport]:
         """Ask every server how it is, all at once."""
-        with ThreadPoolExecutor(max_workers=len(self._cluster)) as pool:
-            return list(pool.map(self._report, self._cluster.items()))
+        return ask_all_servers(self._cluster, self._hello, min(CONNECT_TIMEOUT, self._timeout))
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections."""
+        self._connections.close()
 
-    def _attempt(
-        self, command: bytes, is_read: bool, target: Optional[Address], deadline: float
-    ) -> dict[str, Any]:
-        """Ask one server. Raises _AskAnother when it is safe to ask again."""
-        connection = self._connect(target, deadline)
-        patience = max(0.01, deadline - self._time.monotonic())
-        if is_read:
-            patience = min(patience, READ_ATTEMPT_TIMEOUT)
+    # Commands and reads
+
+    def execute(self, command: bytes) -> dict[str, Any]:
+        """Have `command` executed by the cluster, and return its result. In a session it is executed once (§8)."""
+        check_size(command)
+        if self._session is None:
+            return _checked_result(self._ask(lambda patience: Command(command, patience)))
+        return self._execute_once(self._session, command)
+
+    def query(self, query: bytes) -> dict[str, Any]:
+        """Have `query` answered by the leader, without writing to the log (§8). It is asked again when in doubt."""
+        check_size(query)
+        return _checked_result(self._ask(lambda patience: Query(query, patience), repeatable=True))
+
+    def _execute_once(self, session: ClientSession, command: bytes) -> dict[str, Any]:
+        """Send a command until it is answered, under one number. A session that has expired is replaced by a new one,
+        if the command was surely not executed in the old one.
+        """
+        deadline = self._time.monotonic() + self._timeout
         try:
-            answer = connection.exchange(Command(command, patience), patience + GRACE)
+            with session.command(deadline) as sequence:
+                while True:
+                    client_id = session.client_id(lambda: self._register(deadline))
+                    try:
+                        return _checked_result(self._ask(
+                            lambda patience: Command(
+                                command, patience, client_id, sequence, session.first_unanswered()
+                            ),
+                            repeatable=True,
+                            deadline=deadline,
+                        ))
+                    except _SessionExpired as expired:
+                        session.expired(client_id)
+                        if expired.doubt is not None:
+                            raise MayHaveHappened(
+                                f"the session has expired, and an earlier attempt is in doubt: {expired.doubt}"
+                            ) from expired
+        except TimeoutError as error:
+            raise SurelyFailed(str(error)) from error
+
+    def _register(self, deadline: float) -> int:
+        """Open a session (§8). It does no harm to open one too many."""
+        try:
+            answer = self._ask(lambda patience: Register(patience), repeatable=True, deadline=deadline)
+        except MayHaveHappened as error:
+            raise SurelyFailed(f"no session could be opened: {error}") from error
+        return _expect(Registered, answer).client_id
+
+    # Asking the leader
+
+    def _ask(
+        self, make: MakeRequest, repeatable: bool = False, final: bool = False, deadline: Optional[float] = None
+    ) -> Message:
+        """Return the leader's answer.
+
+        A request that surely came to nothing is sent again until `deadline` (monotonic seconds); one that is in doubt
+        only if it is `repeatable`. If refusals are `final`, a leader's no is the answer.
+        """
+        deadline = self._time.monotonic() + self._timeout if deadline is None else deadline
+        doubt: Optional[str] = None
+        hint: Optional[Address] = None
+        failures = 0
+        while True:
+            try:
+                return self._attempt(make, hint, deadline, repeatable)
+            except _NotDone as reason:
+                if final and reason.by_leader:
+                    raise SurelyFailed(str(reason)) from reason
+                hint, problem = reason.hint, str(reason)
+            except _InDoubt as reason:
+                if not repeatable:
+                    raise MayHaveHappened(str(reason)) from reason
+                hint, doubt, problem = None, str(reason), str(reason)
+            except _SessionExpired as expired:
+                expired.doubt = doubt
+                raise
+            failures += 1
+            self._give_up_or_back_off(failures, deadline, problem, doubt)
+
+    def _attempt(self, make: MakeRequest, hint: Optional[Address], deadline: float, repeatable: bool) -> Message:
+        """Ask one server. Raises _NotDone, _InDoubt or _SessionExpired when there is no answer."""
+        remaining = max(0.01, deadline - self._time.monotonic())
+        try:
+            address, connection = self._connections.take(hint, min(CONNECT_TIMEOUT, remaining))
+        except CannotConnect as error:
+            if hint is None:
+                self._connections.forget_leader()
+            raise _NotDone(str(error)) from error
+        patience = max(0.01, deadline - self._time.monotonic())
+        if repeatable:
+            patience = min(patience, ATTEMPT_TIMEOUT)
+        try:
+            answer = connection.exchange(make(patience), patience + GRACE)
         except ConnectionLost as error:
-            self.close()
-            raise _doubt(f"the server did not answer any more: {error}", is_read) from error
-        if isinstance(answer, CommandResult):
-            return _checked_result(answer)
-        self.close()
-        if isinstance(answer, Refusal):
-            raise self._consequence(answer, is_read)
+            self._connections.did_not_lead(address, None)
+            raise _InDoubt(f"the server did not answer any more: {error}") from error
+        return self._judge(answer, address, connection)
+
+    def _judge(self, answer: Message, address: Address, connection: Connection) -> Message:
+        """Return `answer` if it is one; raise what it means otherwise (§8)."""
+        if isinstance(answer, Refusal) and answer.outcome is not Outcome.NOT_LEADER:
+            self._connections.answered(address, connection)
+        elif isinstance(answer, (Refusal, ErrorReply)):
+            self._connections.did_not_lead(address, connection)
+        else:
+            self._connections.answered(address, connection)
+            return answer
         if isinstance(answer, ErrorReply):
             raise SurelyFailed(answer.message)
-        raise _doubt("the server answered nonsense", is_read)
-
-    def _connect(self, target: Optional[Address], deadline: float) -> Connection:
-        """Return the connection to `target`, or to whoever answered last, or to the next server in turn."""
-        if self._connection is not None and self._connection.is_open():
-            return self._connection
-        self.close()
-        if target is None:
-            target = self._round[self._position]
-            self._position = (self._position + 1) % len(self._round)
-        timeout = max(0.01, min(CONNECT_TIMEOUT, deadline - self._time.monotonic()))
-        try:
-            connection = Connection(target, timeout)
-            connection.introduce(self._hello, timeout)
-        except CannotConnect as error:
-            raise _AskAnother(str(error)) from error
-        self._connection = connection
-        return connection
-
-    def _consequence(self, refusal: Refusal, is_read: bool) -> Exception:
-        """Return what to raise after a refusal: whether the command is lost, in doubt, or can be sent again (§8)."""
-        if refusal.outcome is Outcome.UNKNOWN:
-            return _doubt(refusal.message, is_read)
-        return _AskAnother(refusal.message, self._address_of(refusal))
+        if answer.outcome is Outcome.UNKNOWN:
+            raise _InDoubt(answer.message)
+        if answer.outcome is Outcome.SESSION_EXPIRED:
+            raise _SessionExpired(answer.message)
+        raise _NotDone(answer.message, self._address_of(answer), answer.outcome is Outcome.FAILED)
 
     def _address_of(self, refusal: Refusal) -> Optional[Address]:
-        """Return where the leader is, as we know it or as the server says."""
-        if refusal.leader_id in self._cluster:
-            return self._cluster[refusal.leader_id]
+        """Return where the leader is, as the server says or as we know it."""
         try:
-            return parse_address(refusal.leader_address) if refusal.leader_address else None
+            if refusal.leader_address:
+                return parse_address(refusal.leader_address)
         except ValueError:
-            return None
+            pass
+        return self._cluster.get(refusal.leader_id or "")
 
-    def _give_up_or_back_off(self, failures: int, deadline: float, reason: Exception) -> None:
+    def _give_up_or_back_off(self, failures: int, deadline: float, problem: str, doubt: Optional[str]) -> None:
         """Wait before the next round of questions, longer each time, and not in step with other clients."""
-        rounds, place_in_round = divmod(failures, len(self._round))
+        rounds, place_in_round = divmod(failures, self._connections.round_length())
         pause = 0.0
         if place_in_round == 0 and rounds > 0:
             pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(rounds, 10)) * (0.5 + self._random.random() / 2)
-        if self._time.monotonic() + pause >= deadline:
-            raise SurelyFailed(f"no leader took the command within {self._timeout:g} s; last answer: {reason}")
-        self._time.sleep(pause)
-
-    def _report(self, server: Any) -> ServerReport:
-        name, address = server
-        timeout = min(CONNECT_TIMEOUT, self._timeout)
-        try:
-            connection = Connection(address, timeout)
-            try:
-                connection.introduce(self._hello, timeout)
-                status = connection.exchange(StatusRequest(), timeout)
-            finally:
-                connection.close()
-        except (CannotConnect, ConnectionLost):
-            return ServerReport(name, str(address), reachable=False)
-        if not isinstance(status, ServerStatus):
-            return ServerReport(name, str(address), reachable=False)
-        values = {**vars(status), "id": name}
-        return ServerReport(address=str(address), reachable=True, **values)
+        if self._time.monotonic() + pause < deadline:
+            self._time.sleep(pause)
+        elif doubt is not None:
+            raise MayHaveHappened(f"no answer within {self._timeout:g} s, after an attempt in doubt: {doubt}")
+        else:
+            raise SurelyFailed(f"no leader took the command within {self._timeout:g} s; last answer: {problem}")
 
 
-class _AskAnother(Exception):
-    """The command was surely not executed, or is a read: ask again, the server at `hint` if it is known."""
+def _expect(kind: type[M], answer: Message) -> M:
+    """Return `answer`. Raises MayHaveHappened when it is of another `kind`."""
+    if not isinstance(answer, kind):
+        raise MayHaveHappened("the server answered with something else")
+    return answer
 
-    def __init__(self, reason: str, hint: Optional[Address] = None) -> None:
+
+class _NotDone(Exception):
+    """It was surely not done: ask again, at `hint` if that is known. `by_leader` if it was the leader who said no."""
+
+    def __init__(self, reason: str, hint: Optional[Address] = None, by_leader: bool = False) -> None:
         super().__init__(reason)
         self.hint = hint
+        self.by_leader = by_leader
 
 
-def _doubt(reason: str, is_read: bool) -> Exception:
-    """Return what to raise when nobody knows whether a command was executed: a read may be sent again all the same."""
-    return _AskAnother(reason) if is_read else MayHaveHappened(reason)
+class _InDoubt(Exception):
+    """Nobody knows whether it was done."""
 
 
-def _checked_result(answer: CommandResult) -> dict[str, Any]:
+class _SessionExpired(Exception):
+    """It was not done, as no server knows the session. `doubt` says why an earlier attempt may have been."""
+
+    doubt: Optional[str] = None
+
+
+def check_size(command: bytes) -> None:
+    """Raise ValueError for what is too large to be sent."""
+    if len(command) > MAX_COMMAND_BYTES:
+        raise ValueError(f"a command has at most {MAX_COMMAND_BYTES} bytes, this one {len(command)}")
+
+
+def _checked_result(answer: Message) -> dict[str, Any]:
     """Return a result. Raises SurelyFailed if the state machine did not understand, MayHaveHappened if we do not."""
     try:
+        if not isinstance(answer, CommandResult):
+            raise ValueError
         result = kv.decode_result(answer.result)
     except ValueError as error:
         raise MayHaveHappened("the server's result makes no sense") from error

@@ -12,7 +12,8 @@ import sys
 from dataclasses import asdict
 from typing import Callable
 
-from raft_threads.client import Client, MayHaveHappened, ServerReport, SurelyFailed
+from raft_threads.client import Client, MayHaveHappened, SurelyFailed
+from raft_threads.server_reports import ServerReport
 
 DONE, NO, SURELY_FAILED, MAY_HAVE_HAPPENED = 0, 1, 3, 4
 

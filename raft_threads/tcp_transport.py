@@ -34,8 +34,7 @@ class TcpTransport:
         self._guard = threading.Lock()  # guards the two below
         self._closed = False
         self._connections: dict[str, Connection] = {}
-        peers = [peer for peer in addresses if peer != server]
-        self._rpc_server = RpcServer(server, cluster, peers, addresses[server], self._handle)
+        self._rpc_server = RpcServer(server, cluster, addresses[server], self._handle)
 
     def start(self, handle_request: HandleRequest) -> None:
         """Begin to accept connections from peers and clients."""
