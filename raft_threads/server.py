@@ -9,12 +9,13 @@ from typing import Callable, Optional
 from raft_threads.addresses import Address
 from raft_threads.client_service import ClientService
 from raft_threads.configuration import Configuration, Member
+from raft_threads.durable_files import sync_file
 from raft_threads.events import Observer
+from raft_threads.file_storage import FileStorage
 from raft_threads.kv import KeyValueStore
 from raft_threads.node import Node
 from raft_threads.options import Options
 from raft_threads.runtime import Runtime
-from raft_threads.storage import FileStorage, sync_file
 from raft_threads.tcp_transport import TcpTransport
 from raft_threads.timing import Timing
 from raft_threads.transport import Transport

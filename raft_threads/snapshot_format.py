@@ -1,7 +1,7 @@
 """A snapshot as bytes (§7, Fig. 12): a file that a learner can read with `less`, and that knows when it is damaged.
 
-    5b2c1a09 {"format":1,"last_included_index":5,"last_included_term":3,"servers":{...}}
-    0f3a7d11 ["x","0"]
+    5b2c1a09 {"format":1,"last_included_index":5,"last_included_term":3,"configuration":{"servers":{...}}}
+    0f3a7d11  ["x","0"]
     77c4e0b2 end 1
 
 Each line has a checksum. The first says what the snapshot replaces, then come the state machine's records, and the last
@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from raft_threads.configuration import format_configuration, parse_configuration
-from raft_threads.entry_format import BadLine, add_checksum, check_and_strip, escape, is_number, unescape
+from raft_threads.entry_format import BadLine, add_checksum, check_and_strip, escape, unescape
 from raft_threads.log import SnapshotMetadata
 
 FORMAT = 1
@@ -45,33 +45,37 @@ def read_metadata(line: bytes) -> SnapshotMetadata:
     try:
         value = json.loads(check_and_strip(line))
     except (ValueError, RecursionError) as error:
-        raise BadLine(f"the first line is no header of a snapshot: {error}") from error
+        raise BadLine(f"line 1 is no header of a snapshot: {error}") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise BadLine(f"the first line is no header of a snapshot of format {FORMAT}")
+        raise BadLine(f"line 1 is no header of a snapshot of format {FORMAT}")
     index, term = value.get("last_included_index"), value.get("last_included_term")
     if not (type(index) is int and type(term) is int and 1 <= term and 1 <= index):
-        raise BadLine("the header has no last included index and term")
+        raise BadLine("line 1: the last included index and term must be positive whole numbers")
     return SnapshotMetadata(index, term, parse_configuration(json.dumps(value.get("configuration")).encode("ascii")))
 
 
 def read_records(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Return the records in the `lines` after the first one. Raises BadLine, at the latest at the end, unless all are
-    there and whole.
+    """Return the records in the `lines` after the first one.
+
+    Raises BadLine, naming the line, at the latest at the end, unless all are there and whole.
     """
     count, ended = 0, False
-    for line in lines:
-        content = check_and_strip(line)
+    for number, line in enumerate(lines, 2):
+        try:
+            content = check_and_strip(line)
+        except BadLine as error:
+            raise BadLine(f"line {number}: {error}") from error
         if ended:
-            raise BadLine("something follows the end of the snapshot")
+            raise BadLine(f"line {number}: something follows the end of the snapshot")
         if content.startswith(b" "):
             count += 1
             yield unescape(content[1:])
-        elif content.startswith(_END) and is_number(content[len(_END):]) and int(content[len(_END):]) == count:
+        elif content == _END + b"%d" % count:
             ended = True
         else:
-            raise BadLine(f"the snapshot ends after {count} records, or one of them is none")
+            raise BadLine(f"line {number}: this is neither a record nor the end after {count} of them")
     if not ended:
-        raise BadLine(f"the snapshot breaks off after {count} records")
+        raise BadLine(f"line {count + 2}: the snapshot breaks off after {count} records")
 
 
 def check_snapshot(lines: Iterable[bytes]) -> SnapshotMetadata:

@@ -10,12 +10,21 @@ import pytest
 from raw_sockets import free_addresses
 
 from raft_threads.addresses import Address
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus, StatusRequest, Welcome
+from raft_threads.client_messages import (
+    Command,
+    CommandResult,
+    Outcome,
+    Refusal,
+    ServerStatus,
+    StatusRequest,
+    Welcome,
+)
 from raft_threads.client_service import ClientService
+from raft_threads.file_storage import FileStorage
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
 from raft_threads.server import KeyValueServer
-from raft_threads.storage import FileStorage, StorageError
+from raft_threads.storage import StorageError
 from raft_threads.transport import RequestRefused
 
 ADDRESSES = {"n1": Address("127.0.0.1", 3300), "n2": Address("::1", 3301)}
