@@ -203,9 +203,9 @@ class DiskOfOneBoot:
         return metadata if self._adopt(received, metadata) else None
 
     def _refuse_later_term(self, metadata: SnapshotMetadata) -> None:
-        saved_term = self._disk.term_and_vote[0]
-        if metadata.last_included_term > saved_term:
-            raise BadLine(f"its last entry is of term {metadata.last_included_term}, beyond the saved term {saved_term}")
+        term, saved_term = metadata.last_included_term, self._disk.term_and_vote[0]
+        if term > saved_term:
+            raise BadLine(f"its last entry is of term {term}, beyond the saved term {saved_term}")
 
     def _adopt(self, snapshot: bytes, metadata: SnapshotMetadata) -> bool:
         disk = self._disk
