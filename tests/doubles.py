@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional
 
-from raft_threads.events import Event
 from raft_threads.entry_format import BadLine
+from raft_threads.events import Event
 from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import (
     AppendEntries,
