@@ -91,6 +91,7 @@ class RequestHandlers:
         reply = compaction.handle_install_snapshot(self._state, request)
         self._after_request(peer, request, reply, before)
         if compaction.wants_chunk(self._state, request):
+            self._monitor.save()  # the term first: no snapshot on disk is ahead of it
             reply = self._store_chunk(request)
         self._monitor.save()  # persist before answering (Fig. 2)
         return self._answer(peer, request, reply)
