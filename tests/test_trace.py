@@ -15,12 +15,24 @@ import pytest
 from doubles import Background, Bench
 
 from raft_threads import events, surroundings
+from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
 from raft_threads.demo.tracing import SharedTrace
 from raft_threads.events import Event, Glimpse
 from raft_threads.local_cluster import LocalCluster
-from raft_threads.log import NO_OP, LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.log import NO_OP, LogEntry, SnapshotMetadata
+from raft_threads.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+    TimeoutNowReply,
+)
 from raft_threads.recorder import EventRecorder
 from raft_threads.state import Role
 from raft_threads.surroundings import Record, Surrounding, links_between
@@ -35,6 +47,9 @@ ENTRIES = (
     LogEntry(3, 3, "command", b"\xff\x00\n"),
     LogEntry(4, 3, "command", b'"{}\\\n\t\x7f'),
 )
+JOINT = Configuration((Member("n1", "host:1"),), (Member("n1", "host:1"), Member("n2", "host:2")))
+START = SnapshotMetadata(2, 3, JOINT)
+CHUNK = InstallSnapshot(3, "n1", 2, 3, 4096, b"\x00\n%", True)
 APPEND = AppendEntries(3, "n1", 4, 2, ENTRIES, 4)
 FATE = (7.25, "n1", "n2", 12)
 
@@ -54,8 +69,25 @@ SAMPLES: list[Record] = [
     events.EntriesDeleted("n1", 1.5, STATE, 3, 5),
     events.CommitAdvanced("n1", 1.5, STATE, 3),
     events.Applied("n1", 1.5, STATE, ENTRIES[1], b"\x80"),
+    events.ConfigurationChanged("n1", 1.5, STATE, 4, JOINT),
+    events.CatchUpBegan("n1", 1.5, STATE, ("n2", "n3")),
+    events.CatchUpRoundEnded("n1", 1.5, STATE, "n2", 1, 0.25),
+    events.MembershipChangeGivenUp("n1", 1.5, STATE, "too slow"),
+    events.RequestVoteDisregarded("n1", 1.5, STATE, "n9", 77),
+    events.SnapshotTaken("n1", 1.5, STATE, START, 4711),
+    events.SnapshotInstalled("n1", 1.5, STATE, START, True),
+    events.StateMachineReset("n1", 1.5, STATE, START),
+    events.ReadServed("n1", 1.5, STATE, 4),
+    events.PreVoteBegan("n1", 1.5, STATE),
+    events.PreVoteReceived("n1", 1.5, STATE, "n2", False),
+    events.TransferBegan("n1", 1.5, STATE, "n2"),
+    events.TransferGivenUp("n1", 1.5, STATE, "n2"),
+    events.LostContact("n1", 1.5, STATE),
     events.MessageSent("n1", 1.5, STATE, "n2", APPEND),
     events.MessageReceived("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", CHUNK, InstallSnapshotReply(3)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", PreVote(4, "n2", 5, 2), PreVoteReply(3, True)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", TimeoutNow(3, "n1"), TimeoutNowReply(3)),
     events.ReplySent("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2), RequestVoteReply(3, False)),
     events.ReplyReceived("n1", 1.5, STATE, "n2", APPEND, AppendEntriesReply(3, False, 2, 4)),
     events.MessageDropped("n1", 1.5, STATE, "n2", APPEND, "\udcff is not Unicode"),
