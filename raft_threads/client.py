@@ -124,16 +124,15 @@ class Client:
 
     def members(self) -> MembersReply:
         """Return which servers the cluster has, as the leader knows it."""
-        return _expect(MembersReply, self._ask(lambda patience: MembersRequest(), repeatable=True))
+        return self._ask(MembersReply, lambda patience: MembersRequest(), repeatable=True)
 
     def change_members(self, change: Change, members: tuple[str, ...]) -> MembersReply:
         """Add or set servers, each `id=host:port`, or remove those with the ids `members`; return the new ones."""
-        answer = self._ask(lambda patience: ChangeMembers(change, members, patience), final=True)
-        return _expect(MembersReply, answer)
+        return self._ask(MembersReply, lambda patience: ChangeMembers(change, members, patience), final=True)
 
     def transfer(self, target: Optional[str] = None) -> str:
         """Have the leader hand over to `target`, or to whom it likes; return what it says."""
-        return _expect(Done, self._ask(lambda patience: TransferLeadership(target, patience), final=True)).message
+        return self._ask(Done, lambda patience: TransferLeadership(target, patience), final=True).message
 
     def status(self) -> list[ServerReport]:
         """Ask every server how it is, all at once."""
@@ -149,13 +148,13 @@ class Client:
         """Have `command` executed by the cluster, and return its result. In a session it is executed once (§8)."""
         check_size(command)
         if self._session is None:
-            return _checked_result(self._ask(lambda patience: Command(command, patience)))
+            return _checked_result(self._ask(CommandResult, lambda patience: Command(command, patience)))
         return self._execute_once(self._session, command)
 
     def query(self, query: bytes) -> dict[str, Any]:
         """Have `query` answered by the leader, without writing to the log (§8). It is asked again when in doubt."""
         check_size(query)
-        return _checked_result(self._ask(lambda patience: Query(query, patience), repeatable=True))
+        return _checked_result(self._ask(CommandResult, lambda patience: Query(query, patience), repeatable=True))
 
     def _execute_once(self, session: ClientSession, command: bytes) -> dict[str, Any]:
         """Send a command until it is answered, under one number. A session that has expired is replaced by a new one,
@@ -168,6 +167,7 @@ class Client:
                     client_id = session.client_id(lambda: self._register(deadline))
                     try:
                         return _checked_result(self._ask(
+                            CommandResult,
                             lambda patience: Command(
                                 command, patience, client_id, sequence, session.first_unanswered()
                             ),
@@ -186,17 +186,21 @@ class Client:
     def _register(self, deadline: float) -> int:
         """Open a session (§8). It does no harm to open one too many."""
         try:
-            answer = self._ask(lambda patience: Register(patience), repeatable=True, deadline=deadline)
+            return self._ask(Registered, lambda patience: Register(patience), True, deadline=deadline).client_id
         except MayHaveHappened as error:
             raise SurelyFailed(f"no session could be opened: {error}") from error
-        return _expect(Registered, answer).client_id
 
     # Asking the leader
 
     def _ask(
-        self, make: MakeRequest, repeatable: bool = False, final: bool = False, deadline: Optional[float] = None
-    ) -> Message:
-        """Return the leader's answer.
+        self,
+        kind: type[M],
+        make: MakeRequest,
+        repeatable: bool = False,
+        final: bool = False,
+        deadline: Optional[float] = None,
+    ) -> M:
+        """Return the leader's answer, which is of `kind`.
 
         A request that surely came to nothing is sent again until `deadline` (monotonic seconds); one that is in doubt
         only if it is `repeatable`. If refusals are `final`, a leader's no is the answer.
@@ -207,7 +211,10 @@ class Client:
         failures = 0
         while True:
             try:
-                return self._attempt(make, hint, deadline, repeatable)
+                answer = self._attempt(make, hint, deadline, repeatable)
+                if isinstance(answer, kind):
+                    return answer
+                raise _InDoubt("the server answered nonsense")
             except _NotDone as reason:
                 if final and reason.by_leader:
                     raise SurelyFailed(str(reason)) from reason
@@ -259,13 +266,13 @@ class Client:
         raise _NotDone(answer.message, self._address_of(answer), answer.outcome is Outcome.FAILED)
 
     def _address_of(self, refusal: Refusal) -> Optional[Address]:
-        """Return where the leader is, as the server says or as we know it."""
+        """Return where the leader is, as we know it or as the server says: it may have been added later (§6)."""
+        if refusal.leader_id in self._cluster:
+            return self._cluster[refusal.leader_id]
         try:
-            if refusal.leader_address:
-                return parse_address(refusal.leader_address)
+            return parse_address(refusal.leader_address) if refusal.leader_address else None
         except ValueError:
-            pass
-        return self._cluster.get(refusal.leader_id or "")
+            return None
 
     def _give_up_or_back_off(self, failures: int, deadline: float, problem: str, doubt: Optional[str]) -> None:
         """Wait before the next round of questions, longer each time, and not in step with other clients."""
@@ -279,13 +286,6 @@ class Client:
             raise MayHaveHappened(f"no answer within {self._timeout:g} s, after an attempt in doubt: {doubt}")
         else:
             raise SurelyFailed(f"no leader took the command within {self._timeout:g} s; last answer: {problem}")
-
-
-def _expect(kind: type[M], answer: Message) -> M:
-    """Return `answer`. Raises MayHaveHappened when it is of another `kind`."""
-    if not isinstance(answer, kind):
-        raise MayHaveHappened("the server answered with something else")
-    return answer
 
 
 class _NotDone(Exception):
@@ -313,11 +313,9 @@ def check_size(command: bytes) -> None:
         raise ValueError(f"a command has at most {MAX_COMMAND_BYTES} bytes, this one {len(command)}")
 
 
-def _checked_result(answer: Message) -> dict[str, Any]:
+def _checked_result(answer: CommandResult) -> dict[str, Any]:
     """Return a result. Raises SurelyFailed if the state machine did not understand, MayHaveHappened if we do not."""
     try:
-        if not isinstance(answer, CommandResult):
-            raise ValueError
         result = kv.decode_result(answer.result)
     except ValueError as error:
         raise MayHaveHappened("the server's result makes no sense") from error

@@ -194,6 +194,8 @@ class Conversation(socketserver.StreamRequestHandler):
             raise RequestRefused(f"this is cluster {server.cluster!r}, not {hello.cluster!r}")
         if hello.receiver not in (None, server.server_id):
             raise RequestRefused(f"this is server {server.server_id}, not {hello.receiver}; check the addresses")
+        if hello.sender == server.server_id:
+            raise RequestRefused(f"server {hello.sender} is this one; two servers must not share an id")
 
     def _answer(self, sender: Optional[str], request: Message) -> Message:
         if not isinstance(request, _FROM_CLIENTS if sender is None else tuple(REPLY_TO)):

@@ -120,7 +120,7 @@ def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen:
     assert "n3 follower, term 0" in terminal.ask("print(cluster.picture())")
     assert "GuardedState" not in terminal.ask("p cluster.state('n1')")
     first = re.findall(r"^[> ] (\S+)\(\d+\)(\w+)", terminal.ask("where"), re.MULTILINE)
-    assert [function for _, function in first][:3] == ["_run", "_election_timer_main", "_start_election"]
+    assert [function for _, function in first][:4] == ["_run", "main", "_time_is_up", "_start_election"]
     for command in ("n", "n", "s", "n", "n", "s"):
         assert "/simulation/" not in terminal.ask(command)
     assert "/simulation/" not in terminal.ask("where")

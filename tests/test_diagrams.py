@@ -260,7 +260,7 @@ def test_pointing_at_a_mark_tells_the_servers_state() -> None:
         "server: n1",
         "previous: 0",
         "state: term 1, role leader, voted_for n1, leader_id n1, commit_index 1, last_applied 0, last_log_index 1, "
-        "last_log_term 1",
+        "last_log_term 1, last_included_index 0",
     ]
 
 

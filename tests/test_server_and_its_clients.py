@@ -9,6 +9,7 @@ from typing import Any, Union
 import pytest
 from raw_sockets import free_addresses
 
+from raft_threads.configuration import Configuration
 from raft_threads.addresses import Address
 from raft_threads.client_messages import (
     Command,
@@ -41,6 +42,10 @@ class ScriptedNode:
         if isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome
+
+    def members(self) -> Configuration:
+        """Know where the others are from the start only."""
+        return Configuration()
 
     def status(self) -> ServerStatus:
         """Be a follower."""

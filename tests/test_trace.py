@@ -199,7 +199,7 @@ def test_the_bytes_of_a_trace_are_these() -> None:
     """docs/trace-format.md: fixed order, no blanks, nine digits; the metadata sorted."""
     state = (
         '"state":{"term":3,"role":"leader","voted_for":"n1","leader_id":null,"commit_index":4,'
-        '"last_applied":3,"last_log_index":5,"last_log_term":2}'
+        '"last_applied":3,"last_log_index":5,"last_log_term":2,"last_included_index":0}'
     )
     message = (
         '"message":{"type":"AppendEntries","term":3,"leader_id":"n1","prev_log_index":4,"prev_log_term":2,"entries":['
@@ -226,6 +226,8 @@ def test_a_type_of_field_without_a_form_is_refused_when_the_record_is_defined() 
 HEADER = header_line(Header(("n1",)))
 CRASH = '{"event":"Crashed","when":1.0,"server":"n1"}\n'
 TIMER = record_line(SAMPLES[2])
+SENT = next(each for each in SAMPLES if isinstance(each, events.MessageSent))
+CUT = next(each for each in SAMPLES if isinstance(each, surroundings.LinksCut))
 
 
 @pytest.mark.parametrize(
@@ -253,10 +255,10 @@ TIMER = record_line(SAMPLES[2])
         ([HEADER, TIMER.replace('"leader"', '"boss"')], ":2: state: role: should be one of follower, "),
         ([HEADER, TIMER.replace('"term":3', '"term":3.0')], ":2: state: term: should be a whole number, and is 3.0"),
         ([HEADER, record_line(SAMPLES[7]).replace("true", "1")], ":2: granted: should be true or false, and is 1"),
-        ([HEADER, record_line(SAMPLES[15]).replace("/wAK", "!")], ":2: message: entries: command: should be text or"),
-        ([HEADER, record_line(SAMPLES[15]).replace("AppendEntries", "Gossip")], ":2: message: there is no type"),
-        ([HEADER, record_line(SAMPLES[23]).replace(',"n2"],', "],")], ":2: links: should be a list of 2"),
-        ([HEADER, record_line(SAMPLES[23])[:60]], "(the last line is cut short; without it the rest can be read)"),
+        ([HEADER, record_line(SENT).replace("/wAK", "!")], ":2: message: entries: command: should be text or"),
+        ([HEADER, record_line(SENT).replace("AppendEntries", "Gossip")], ":2: message: there is no type"),
+        ([HEADER, record_line(CUT).replace(',"n2"],', "],")], ":2: links: should be a list of 2"),
+        ([HEADER, record_line(CUT)[:60]], "(the last line is cut short; without it the rest can be read)"),
     ],
 )
 def test_damage_is_named_with_its_line_in_one_line(tmp_path: Path, lines: list[str], complaint: str) -> None:

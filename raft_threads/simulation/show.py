@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _RPCS = (*REPLY_TO.keys(), *REPLY_TO.values())
 # What the threads of a server wait for between their tasks, without the server's name.
-_SOMETHING_TO_DO = ("election_due", "wake-up for", "to_save", "to_apply", "a request")
+_SOMETHING_TO_DO = ("election_due", "wake-up for", "to_save", "to_apply", "to_snapshot", "a request")
 _STATE = ("", "role", "current_term", "voted_for", "commit_index", "last_applied", "")
 
 
