@@ -211,10 +211,7 @@ class Client:
         failures = 0
         while True:
             try:
-                answer = self._attempt(make, hint, deadline, repeatable)
-                if isinstance(answer, kind):
-                    return answer
-                raise _InDoubt("the server answered nonsense")
+                return self._attempt(kind, make, hint, deadline, repeatable)
             except _NotDone as reason:
                 if final and reason.by_leader:
                     raise SurelyFailed(str(reason)) from reason
@@ -229,7 +226,9 @@ class Client:
             failures += 1
             self._give_up_or_back_off(failures, deadline, problem, doubt)
 
-    def _attempt(self, make: MakeRequest, hint: Optional[Address], deadline: float, repeatable: bool) -> Message:
+    def _attempt(
+        self, kind: type[M], make: MakeRequest, hint: Optional[Address], deadline: float, repeatable: bool
+    ) -> M:
         """Ask one server. Raises _NotDone, _InDoubt or _SessionExpired when there is no answer."""
         remaining = max(0.01, deadline - self._time.monotonic())
         try:
@@ -246,24 +245,26 @@ class Client:
         except ConnectionLost as error:
             self._connections.did_not_lead(address, None)
             raise _InDoubt(f"the server did not answer any more: {error}") from error
-        return self._judge(answer, address, connection)
-
-    def _judge(self, answer: Message, address: Address, connection: Connection) -> Message:
-        """Return `answer` if it is one; raise what it means otherwise (§8)."""
-        if isinstance(answer, Refusal) and answer.outcome is not Outcome.NOT_LEADER:
+        leads = isinstance(answer, kind) or (isinstance(answer, Refusal) and answer.outcome is not Outcome.NOT_LEADER)
+        if leads:
             self._connections.answered(address, connection)
-        elif isinstance(answer, (Refusal, ErrorReply)):
-            self._connections.did_not_lead(address, connection)
         else:
-            self._connections.answered(address, connection)
+            self._connections.did_not_lead(address, connection)
+        if isinstance(answer, kind):
             return answer
+        raise self._consequence(answer)
+
+    def _consequence(self, answer: Message) -> Exception:
+        """Return what to raise after an answer that is none (§8)."""
         if isinstance(answer, ErrorReply):
-            raise SurelyFailed(answer.message)
+            return SurelyFailed(answer.message)
+        if not isinstance(answer, Refusal):
+            return _InDoubt("the server answered nonsense")
         if answer.outcome is Outcome.UNKNOWN:
-            raise _InDoubt(answer.message)
+            return _InDoubt(answer.message)
         if answer.outcome is Outcome.SESSION_EXPIRED:
-            raise _SessionExpired(answer.message)
-        raise _NotDone(answer.message, self._address_of(answer), answer.outcome is Outcome.FAILED)
+            return _SessionExpired(answer.message)
+        return _NotDone(answer.message, self._address_of(answer), answer.outcome is Outcome.FAILED)
 
     def _address_of(self, refusal: Refusal) -> Optional[Address]:
         """Return where the leader is, as we know it or as the server says: it may have been added later (§6)."""
