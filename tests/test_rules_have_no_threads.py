@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "raft_threads"
 RULES = (
     ("state", "log", "entry_format", "configuration", "messages", "election", "replication", "timing")
-    + ("sessions", "state_machine")
+    + ("membership", "compaction", "sessions", "state_machine", "reads", "pre_vote", "transfer", "check_quorum")
 )
 CHECKS = ("invariants", "watched_server", "server_invariants", "known_entries")
 NODE = ("node", "monitor", "peer_thread", "proposals", "disk", "narrator", "events")
