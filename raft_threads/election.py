@@ -119,8 +119,17 @@ def begin_election(state: State, told_to_stand: bool = False) -> None:
 
 
 def may_stand(state: State) -> bool:
-    """Return whether we may start elections: only as a server of the configuration in force, and not as leader (§6)."""
-    return state.role is not Role.LEADER and state.id in state.configuration
+    """Return whether we may start elections: only as a server of the cluster, and not as leader (§6).
+
+    Who is not in the configuration in force counts all the same while that is not known to be committed, if it was in
+    the one before: it may be the only one that has C_new, and then nobody else can be elected (Diss. §4.2.2).
+    """
+    log = state.log
+    may_be_rolled_back = log.configuration_index > state.commit_index
+    return state.role is not Role.LEADER and (
+        state.id in log.configuration
+        or (may_be_rolled_back and state.id in log.configuration_at(log.configuration_index - 1))
+    )
 
 
 def vote_request(state: State) -> RequestVote:

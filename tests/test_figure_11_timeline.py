@@ -287,6 +287,30 @@ def test_a_leader_that_stays_in_the_cluster_goes_on_leading() -> None:
     assert not membership.change_is_under_way(cluster["S1"])
 
 
+def test_the_only_server_that_has_c_new_is_elected_once_more_although_it_is_not_in_it() -> None:
+    """§6, Diss. §4.2.2: it is still needed. Of S1 and S2, S1 is being removed, and crashes with C_new in its log.
+
+    S2 needs the vote of S1, whose log is longer; so only S1 can be elected, with the vote of S2 alone.
+    """
+    cluster = begin_cluster("S1", "S2")
+    stand(cluster, "S1", "S2")
+    replicate(cluster, "S1", "S2")
+    begin_change(cluster, "S1", "S2")
+    replicate(cluster, "S1", "S2")
+    membership.advance_change(cluster["S1"])
+    save(cluster["S1"])
+    restart(cluster, "S1")
+    assert cluster["S1"].configuration == Configuration.of(("S2",))
+    assert not stand(cluster, "S2", "S1")
+    assert not stand(cluster, "S1"), "its own vote does not count"
+    assert stand(cluster, "S1", "S2")
+    replicate(cluster, "S1", "S2")
+    membership.advance_change(cluster["S1"])
+    assert cluster["S1"].role is Role.FOLLOWER
+    assert cluster["S2"].configuration == Configuration.of(("S2",))
+    assert stand(cluster, "S2")
+
+
 # A new leader finishes the change
 
 
