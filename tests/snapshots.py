@@ -45,7 +45,9 @@ def opened(directory: Path, sync: Callable[[int], None] = sync_file) -> tuple[Fi
         raise
 
 
-def lay_out(directory: Path, entries: Sequence[LogEntry], snapshot: bytes = b"", prev: tuple[int, int] = (0, 0)) -> None:
+def lay_out(
+    directory: Path, entries: Sequence[LogEntry], snapshot: bytes = b"", prev: tuple[int, int] = (0, 0)
+) -> None:
     """Make a directory hold these files: a log whose `entries` follow on `prev`, and a snapshot if one is given."""
     if not directory.exists() or not (directory / "server").exists():
         storage, _ = opened(directory)
