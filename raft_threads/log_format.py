@@ -57,7 +57,7 @@ def read_log(lines: Iterable[bytes], current_term: int) -> FoundLog:
     index, term = 0, 0
     for number, line in enumerate(lines, 1):
         try:
-            if number == 1 and _begins_after_snapshot(line):
+            if number == 1 and parse_entry(line)[2] == _IN_SNAPSHOT:
                 index, term = found.prev_log_index, found.prev_log_term = _read_begin(line, current_term)
             else:
                 found.entries.append(next_entry(line, index, term, current_term))
@@ -66,10 +66,6 @@ def read_log(lines: Iterable[bytes], current_term: int) -> FoundLog:
             found.damage, found.damaged_line = error, line
             break
     return found
-
-
-def _begins_after_snapshot(line: bytes) -> bool:
-    return is_whole(line) and parse_entry(line)[2] == _IN_SNAPSHOT
 
 
 def _read_begin(line: bytes, current_term: int) -> tuple[int, int]:

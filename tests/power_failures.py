@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -32,7 +34,7 @@ class PowerFailures:
         # What may be left, and what the test says had been promised by then.
         self.left: list[tuple[Files, Any]] = []
         self.promised: Any = None
-        # After how many more steps to kill the server.
+        # After how many more steps to kill the server; what may be left is collected from then on.
         self.steps_to_live: Optional[int] = None
         for name in ("replace", "unlink", "ftruncate", "pwrite"):
             self._watch(name, patch)
@@ -82,15 +84,17 @@ class PowerFailures:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
     def _note(self) -> None:
-        self._note_what_is_left()
-        if self.steps_to_live is not None:
+        self._names()  # which opens new files
+        if self.steps_to_live is None:
+            self._note_what_is_left()
+        elif self.steps_to_live == 0:
+            self.steps_to_live = None
+            raise Killed
+        else:
             self.steps_to_live -= 1
-            if self.steps_to_live < 0:
-                self.steps_to_live = None
-                raise Killed
 
     def _note_what_is_left(self) -> None:
-        for names in (self._names(), self._synced_names):
+        for names in self._possible_names():
             for only_synced in (False, True):
                 files = {
                     name: self._synced_contents.get(inode, b"") if only_synced else self._content(inode)
@@ -98,6 +102,19 @@ class PowerFailures:
                 }
                 if (files, self.promised) not in self.left:
                     self.left.append((files, self.promised))
+
+    def _possible_names(self) -> Iterator[dict[str, int]]:
+        """Return the names that the directory may have: each one that changed since the last sync as before or after.
+        """
+        before, after = self._synced_names, self._names()
+        changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+        for choice in itertools.product((before, after), repeat=len(changed)):
+            names = dict(after)
+            for name, side in zip(changed, choice):
+                names.pop(name, None)
+                if name in side:
+                    names[name] = side[name]
+            yield names
 
 
 def laid_out(directory: Path, files: Files) -> Path:

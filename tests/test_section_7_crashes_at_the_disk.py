@@ -54,7 +54,7 @@ def keep(first: int, last: int) -> Callable[[FileStorage], None]:
 
 
 def receive(index: int) -> Callable[[FileStorage], object]:
-    return lambda storage: send_snapshot(storage, snapshot_of(index, TERMS[index - 1]))
+    return lambda storage: send_snapshot(storage, snapshot_of(index, TERMS[index - 1]), chunk_bytes=200)
 
 
 # What a server does with its disk, and what it promises afterwards.
@@ -140,7 +140,6 @@ def kill_and_restart(directory: Path, steps: int) -> tuple[bool, list[tuple[File
         try:
             live(directory, crashes)
         except Killed:
-            crashes.left.clear()
             check(directory, crashes.promised, crashes.sync)
     crashes.close()
     return crashes.steps_to_live is None, crashes.left
