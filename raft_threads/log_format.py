@@ -9,7 +9,7 @@ that one and all before it are in the snapshot. So nobody takes a log for whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -45,8 +45,13 @@ class FoundLog:
         return self.entries[position - 1].term if 0 < position <= len(self.entries) else None
 
 
-def log_lines(prev_log_index: int, prev_log_term: int, entries: Iterable[LogEntry]) -> list[bytes]:
-    """Return the lines of a log whose `entries` follow on the one at `prev_log_index`; 0 if they are all."""
+def log_lines(prev_log_index: int, prev_log_term: int, entries: Sequence[LogEntry]) -> list[bytes]:
+    """Return the lines of a log whose `entries` follow on the one at `prev_log_index`; 0 if they are all.
+
+    Raises ValueError when they do not.
+    """
+    if entries and entries[0].index != prev_log_index + 1:
+        raise ValueError(f"entry {entries[0].index} cannot follow on entry {prev_log_index}")
     begin = [format_entry(prev_log_index, prev_log_term, _IN_SNAPSHOT, b"")] if prev_log_index else []
     return begin + [entry.line for entry in entries]
 

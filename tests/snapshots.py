@@ -53,7 +53,7 @@ def lay_out(
         storage, _ = opened(directory)
         storage.save_term_and_vote(CURRENT_TERM, "n2")
         storage.close()
-    (directory / "log").write_bytes(b"".join(log_lines(*prev, entries)))
+    (directory / "log").write_bytes(b"".join([*log_lines(*prev, ()), *(entry.line for entry in entries)]))
     if snapshot:
         (directory / "snapshot").write_bytes(snapshot)
 

@@ -5,108 +5,34 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
 import pytest
-from drawing import entries_of
 from power_failures import Files, Killed, PowerFailures, laid_out
-from snapshots import (
-    CURRENT_TERM,
-    indexes,
-    metadata_of,
-    opened,
-    records_in,
-    records_of,
-    send_snapshot,
-    snapshot_of,
-)
+from snapshots import indexes, opened, records_in, records_of
+from storage_lives import Promised, check, live
 
 from raft_threads.file_storage import FileStorage
 
 HERE = Path(__file__).resolve().parent
-# The entries that are, or will be, committed. Those that a server has beyond may be others.
-TERMS = (1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3)
-TRUTH = entries_of(*TERMS)
+def live_in(directory: Path, crashes: PowerFailures) -> None:
+    """Go through a server's life in `directory`, noting what is promised after each step."""
 
+    def note(promised: Promised) -> None:
+        crashes.promised = promised
 
-@dataclass(frozen=True)
-class Promised:
-    """What the disk must hold whatever happens: entries up to one, a snapshot up to one. It may hold more."""
-
-    term: int = 0
-    last_index: int = 0
-    snapshot_index: int = 0
-
-
-def write(index: int) -> Callable[[FileStorage], None]:
-    return lambda storage: storage.write_snapshot(metadata_of(index, TERMS[index - 1]), records_of(index))
-
-
-def save(first: int, last: int) -> Callable[[FileStorage], None]:
-    return lambda storage: storage.save_entries(TRUTH[first - 1:last])
-
-
-def keep(first: int, last: int) -> Callable[[FileStorage], None]:
-    return lambda storage: storage.replace_log(TRUTH[first - 1:last])
-
-
-def receive(index: int) -> Callable[[FileStorage], object]:
-    return lambda storage: send_snapshot(storage, snapshot_of(index, TERMS[index - 1]), chunk_bytes=200)
-
-
-# What a server does with its disk, and what it promises afterwards.
-LIFE: Sequence[tuple[Callable[[FileStorage], object], dict[str, int]]] = (
-    (lambda storage: storage.save_term_and_vote(CURRENT_TERM, "n2"), {"term": CURRENT_TERM}),
-    (save(1, 6), {"last_index": 6}),
-    (write(4), {}),
-    (lambda storage: storage.adopt_written(), {"snapshot_index": 4}),
-    (keep(5, 6), {}),
-    (save(7, 7), {"last_index": 7}),
-    (write(6), {}),
-    (lambda storage: storage.adopt_written(), {"snapshot_index": 6}),
-    (save(8, 8), {"last_index": 8}),
-    (keep(7, 8), {}),
-    (receive(10), {"snapshot_index": 10, "last_index": 10}),
-    (keep(11, 10), {}),
-    (save(11, 12), {"last_index": 12}),
-    (receive(11), {"snapshot_index": 11}),
-    (keep(12, 12), {}),
-    (write(12), {}),
-    (lambda storage: storage.adopt_written(), {"snapshot_index": 12}),
-    (keep(13, 12), {}),
-)
-
-
-def live(directory: Path, crashes: PowerFailures) -> None:
-    """Go through LIFE, noting what is promised after each step."""
-    crashes.promised = promised = Promised()
     storage = FileStorage(directory, "raft", "n1", crashes.sync)
     try:
-        storage.load()
-        for step, promises in LIFE:
-            step(storage)
-            crashes.promised = promised = replace(promised, **promises)
+        live(storage, note)
     finally:
         storage.close()
 
 
-def check(directory: Path, promised: Promised, sync: Callable[[int], None] = lambda descriptor: None) -> None:
-    """Start from `directory`: all that was promised is there, and nothing that never was. Then go on writing."""
+def check_in(directory: Path, promised: Promised, sync: Callable[[int], None] = lambda descriptor: None) -> None:
+    """Start from `directory`, and see that nothing is lost."""
     storage, saved = opened(directory, sync)
-    start = saved.start.last_included_index if saved.start is not None else 0
-    last = start + len(saved.entries)
-    assert start >= promised.snapshot_index
-    assert last >= promised.last_index
-    assert saved.current_term >= promised.term
-    assert tuple(saved.entries) == TRUTH[start:last]
-    if saved.start is not None:
-        assert saved.start == metadata_of(start, TERMS[start - 1])
-        assert records_in(storage) == list(records_of(start))
-    storage.save_term_and_vote(CURRENT_TERM, None)
-    storage.save_entries(TRUTH[last:])
+    check(storage, saved, promised)
     storage.close()
 
 
@@ -115,7 +41,7 @@ def crash_everywhere(directory: Path) -> list[tuple[Files, Promised]]:
     directory.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         crashes = PowerFailures(directory, patch)
-        live(directory, crashes)
+        live_in(directory, crashes)
     crashes.close()
     return crashes.left
 
@@ -125,7 +51,7 @@ def test_a_power_failure_between_any_two_steps_loses_nothing_that_was_promised(t
     left = crash_everywhere(tmp_path / "n1")
     assert len(left) > 50
     for number, (files, promised) in enumerate(left):
-        check(laid_out(tmp_path / str(number), files), promised)
+        check_in(laid_out(tmp_path / str(number), files), promised)
 
 
 def kill_and_restart(directory: Path, steps: int) -> tuple[bool, list[tuple[Files, Promised]]]:
@@ -138,9 +64,9 @@ def kill_and_restart(directory: Path, steps: int) -> tuple[bool, list[tuple[File
         crashes = PowerFailures(directory, patch)
         crashes.steps_to_live = steps
         try:
-            live(directory, crashes)
+            live_in(directory, crashes)
         except Killed:
-            check(directory, crashes.promised, crashes.sync)
+            check_in(directory, crashes.promised, crashes.sync)
     crashes.close()
     return crashes.steps_to_live is None, crashes.left
 
@@ -155,7 +81,7 @@ def test_a_power_failure_during_the_start_after_a_kill_loses_nothing_either(tmp_
             known = (frozenset(files.items()), promised)
             if known not in met:
                 met.add(known)
-                check(laid_out(tmp_path / str(len(met)), files), promised)
+                check_in(laid_out(tmp_path / str(len(met)), files), promised)
     assert steps > 100 and len(met) > 100
 
 

@@ -126,8 +126,8 @@ class DiskOfOneBoot:
         if not entries:
             return
         disk = self._disk
-        self._begin()
         position = self._line_of(entries[0].index)
+        self._begin()
         if position < len(disk.lines):
             del disk.lines[position:]
             self._sync()
@@ -149,10 +149,11 @@ class DiskOfOneBoot:
     def replace_log(self, entries: Sequence[LogEntry]) -> None:
         """Make the saved log hold `entries` and nothing else, atomically."""
         disk = self._disk
+        lines = disk.log_lines(entries)
         self._begin()
-        disk.replacing = disk.log_lines(entries)
+        disk.replacing = lines
         self._sync()
-        disk.lines, disk.replacing = disk.replacing, None
+        disk.lines, disk.replacing = lines, None
         disk.writers -= 1
 
     # Snapshots (§7)
