@@ -78,7 +78,7 @@ SCENARIOS = {
     ),
     "processes": Scenario(
         processes, "servers as processes, killed with kill -9 (§5.5)", 3, 3,
-        "§5.5, and Fig. 2's persistent state; raft_threads/storage.py and docs/storage-format.md.",
+        "§5.5, and Fig. 2's persistent state; raft_threads/file_storage.py and docs/storage-format.md.",
     ),
     "shell": Scenario(
         shell, "a prompt on a live cluster: cut, crash, restart, look (§5)", 1, 3,
