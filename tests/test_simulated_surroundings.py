@@ -159,6 +159,7 @@ def test_a_full_or_broken_disk_fails_for_good(mood: DiskMood, words: str) -> Non
     disk.mood = mood
     with pytest.raises(StorageError, match=words):
         storage.save_entries(entries_of(1))
+    assert disk.writers == 0
     disk.mood = DiskMood()
     with pytest.raises(StorageError, match=words):
         storage.save_term_and_vote(1, None)
