@@ -157,19 +157,29 @@ def bytes_stored(state: State, request: InstallSnapshot) -> int:
 
 
 def wants_chunk(state: State, request: InstallSnapshot) -> bool:
-    """Return whether the chunk is the next one of the snapshot that we are receiving (Fig. 13, rule 3)."""
-    return is_of(state.incoming, request) and bytes_stored(state, request) == request.offset
+    """Return whether the chunk is the next one of the snapshot that we are receiving (Fig. 13, rule 3).
+
+    While the snapshot is being put in its place we want nothing; a leader that asks again is told to ask for the same.
+    """
+    incoming = state.incoming
+    if incoming is None or incoming.installing or not is_of(incoming, request):
+        return False
+    return incoming.bytes_stored == request.offset
 
 
 def record_chunk(state: State, request: InstallSnapshot) -> None:
-    """Note that the chunk is stored."""
-    if state.incoming is not None:
+    """Note that the chunk is stored, and that it was the last one if it was (Fig. 13, rule 4)."""
+    assert state.incoming is not None
+    if request.done:
+        state.incoming.installing = True
+    else:
         state.incoming.bytes_stored = request.offset + len(request.data)
 
 
-def stop_receiving(state: State) -> None:
-    """Forget what has come: the snapshot is complete, or is damaged and has to come anew."""
-    state.incoming = None
+def stop_receiving(state: State, request: InstallSnapshot) -> None:
+    """Forget the snapshot of `request`: it is in its place, or it is damaged and has to come anew."""
+    if is_of(state.incoming, request):
+        state.incoming = None
 
 
 def install_snapshot(state: State, metadata: SnapshotMetadata) -> bool:

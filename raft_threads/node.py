@@ -33,6 +33,7 @@ from raft_threads.request_handlers import RequestHandlers, snapshot_size
 from raft_threads.runtime import Runtime
 from raft_threads.sessions import MAX_SESSIONS, Sessions, session_command
 from raft_threads.snapshot_thread import SnapshotThread
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.state import Role, State
 from raft_threads.state_machine import StateMachine
 from raft_threads.storage import Storage
@@ -66,6 +67,7 @@ class Node:
         runtime: Runtime = Runtime(),
         observers: Sequence[Observer] = (),
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         """Make server `server` out of what `storage` holds. Raises StorageError.
@@ -93,6 +95,7 @@ class Node:
         self._storage = storage
         self._transport = transport
         self._max_entries_per_message = max_entries_per_message
+        self._max_chunk_bytes = max_chunk_bytes
         self._monitor = Monitor(self._state, storage, timing, options, runtime, observers)
         if saved.start is not None:
             self._monitor.snapshot_bytes = snapshot_size(storage)
@@ -386,7 +389,9 @@ class Node:
     def _start_peer(self, peer: str) -> None:
         """Called with the lock held, and a link to the peer there."""
         self._transport.use_addresses(self._state.configuration.addresses)
-        sender = PeerThread(self._monitor, self._transport, self._storage, peer, self._max_entries_per_message)
+        sender = PeerThread(
+            self._monitor, self._transport, self._storage, peer, self._max_entries_per_message, self._max_chunk_bytes
+        )
         self._start_thread(f"peer-{peer}", sender.main)
 
     def _start_thread(self, name: str, main: Callable[[], None]) -> None:

@@ -48,16 +48,24 @@ class PeerThread:
     """Sends to `peer` whatever is due. `main` takes the lock; the other methods are called with the lock held."""
 
     def __init__(
-        self, monitor: Monitor, transport: Transport, storage: Storage, peer: str, max_entries: int
+        self,
+        monitor: Monitor,
+        transport: Transport,
+        storage: Storage,
+        peer: str,
+        max_entries: int,
+        max_chunk_bytes: int,
     ) -> None:
-        """Send to `peer` over `transport`, at most `max_entries` entries in one message; snapshots from `storage`."""
+        """Send to `peer` over `transport`: at most `max_entries` entries in one message, and snapshots from `storage`,
+        at most `max_chunk_bytes` at a time.
+        """
         self._monitor = monitor
         self._state = monitor.state
         self._transport = transport
         self._peer = peer
         self._max_entries = max_entries
         self._link = monitor.links[peer]
-        self._snapshot = SnapshotTransfer(storage)
+        self._snapshot = SnapshotTransfer(storage, max_chunk_bytes)
         # The newest round of heartbeats that some read needed when the present request was made (§8).
         self._read_round = 0
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
 from raft_threads import compaction, election, pre_vote, replication, transfer
+from raft_threads.entry_format import BadLine
 from raft_threads.events import EntriesDeleted, Glimpse, ReplySent, SnapshotInstalled, glimpse
 from raft_threads.log import SnapshotMetadata
 from raft_threads.messages import (
@@ -30,6 +31,7 @@ from raft_threads.messages import (
     sender_of,
 )
 from raft_threads.monitor import Monitor
+from raft_threads.snapshot_format import read_metadata
 from raft_threads.state import SafetyViolation
 from raft_threads.storage import BadSnapshot, Storage
 from raft_threads.transport import RequestRefused
@@ -102,6 +104,7 @@ class RequestHandlers:
         Lets go of the lock while the disk works; another leader's snapshot may have taken over meanwhile.
         """
         monitor, state = self._monitor, self._state
+        refuse_wrong_header(request)
         with monitor.turn_at_disk():
             if compaction.wants_chunk(state, request):
                 with monitor.unlocked():
@@ -115,14 +118,15 @@ class RequestHandlers:
     def _install(self, request: InstallSnapshot) -> InstallSnapshotReply:
         """Let the whole snapshot take the place of the log. Called with the turn at the disk as well."""
         monitor, state = self._monitor, self._state
-        compaction.stop_receiving(state)
         try:
             with monitor.unlocked():
                 metadata = self._storage.adopt_received()
-                size = snapshot_size(self._storage)
+                size = 0 if metadata is None else snapshot_size(self._storage)
         except BadSnapshot as error:
+            compaction.stop_receiving(state, request)
             logger.error("%s: the snapshot of %s is damaged and has to come again: %s", state.id, request.leader_id, error)
             return InstallSnapshotReply(state.current_term, bytes_stored=0)
+        compaction.stop_receiving(state, request)
         if metadata is not None:
             monitor.snapshot_bytes = size
             self._let_it_replace_the_log(metadata)
@@ -217,6 +221,22 @@ def refusal(request: Request, term: int) -> Reply:
     if isinstance(request, TimeoutNow):
         return TimeoutNowReply(term)
     return PreVoteReply(term, False) if isinstance(request, PreVote) else RequestVoteReply(term, False)
+
+
+def refuse_wrong_header(request: InstallSnapshot) -> None:
+    """Raise RequestRefused when the first chunk of a snapshot does not begin as that of the entry it is sent for."""
+    header, newline, _ = request.data.partition(b"\n")
+    if request.offset != 0 or not newline:
+        return
+    try:
+        metadata = read_metadata(header + newline)
+    except BadLine as error:
+        raise RequestRefused(f"a snapshot cannot begin so: {error}") from error
+    if (metadata.last_included_index, metadata.last_included_term) != (
+        request.last_included_index,
+        request.last_included_term,
+    ):
+        raise RequestRefused(f"this is a snapshot up to entry {metadata.last_included_index}, not the one announced")
 
 
 def refuse_impostor(peer: str, claimed: str) -> None:

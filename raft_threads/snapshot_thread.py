@@ -47,6 +47,7 @@ class SnapshotThread:
         monitor = self._monitor
         with monitor.stopping_if_the_disk_fails(), monitor.unlocked():
             self._storage.write_snapshot(captured.metadata, captured.records)
+        monitor.save()  # the term first: no snapshot on disk is ahead of it
         with monitor.turn_at_disk():
             with monitor.unlocked():
                 adopted = self._storage.adopt_written()

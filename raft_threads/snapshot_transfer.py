@@ -28,8 +28,9 @@ class SnapshotTransfer:
     snapshots quickly would never come to the end of one.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, max_chunk_bytes: int) -> None:
         self._storage = storage
+        self._max_chunk_bytes = max_chunk_bytes
         self._reader: Optional[SnapshotReader] = None
         self._offset = 0
 
@@ -38,7 +39,7 @@ class SnapshotTransfer:
         if self._reader is None:
             self._reader = self._storage.open_snapshot()
             self._offset = 0
-        data = self._reader.read(self._offset, MAX_CHUNK_BYTES)
+        data = self._reader.read(self._offset, self._max_chunk_bytes)
         done = self._offset + len(data) >= self._reader.size_bytes
         return Chunk(self._reader.metadata, self._offset, data, done)
 

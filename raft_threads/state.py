@@ -53,13 +53,17 @@ class CatchUp:
 
 @dataclass
 class IncomingSnapshot:
-    """A snapshot that a leader is sending (§7, Fig. 13): from whom, in which term, and how much of it has come."""
+    """A snapshot that a leader is sending (§7, Fig. 13): from whom, in which term, and how much of it has come.
+
+    `installing` while the last chunk is here, and all of it is being checked and put in its place.
+    """
 
     term: int
     leader_id: str
     last_included_index: int
     last_included_term: int
     bytes_stored: int = 0
+    installing: bool = False
 
 
 @dataclass

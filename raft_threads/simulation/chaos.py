@@ -17,6 +17,7 @@ from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Exchange, We
 from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
 from raft_threads.simulation.workload import Workload
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.state import Role
 from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
@@ -45,6 +46,8 @@ class Profile:
     drift: int
     # Few at a time, so that followers are often told of commits beyond what they were sent.
     max_entries_per_message: int
+    # So small that snapshots come in many chunks (§7).
+    max_chunk_bytes: int
     clients: int
     # Mean virtual seconds between a client's operations.
     pause: float
@@ -84,6 +87,7 @@ HOSTILE_PROFILE = Profile(
     between_disk_faults=5.0,
     drift=20,
     max_entries_per_message=2,
+    max_chunk_bytes=150,
     clients=8,
     pause=0.02,
     spare_servers=2,
@@ -109,6 +113,7 @@ def draw_profile(dice: random.Random) -> Profile:
         between_disk_faults=dice.choice([0.0, 10.0, 2.0]),
         drift=dice.choice([0, 20, 200]),
         max_entries_per_message=dice.choice([1, 2, 4096]),
+        max_chunk_bytes=dice.choice([100, 1000, MAX_CHUNK_BYTES]),
         clients=dice.choice([1, 3, 8]),
         pause=dice.choice([0.01, 0.1]),
         spare_servers=dice.choice([0, 1, 2]),

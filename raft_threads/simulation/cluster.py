@@ -35,6 +35,7 @@ from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
 from raft_threads.simulation.show import everything, logs
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.simulation.stream import EventStream
 from raft_threads.state import Role, State
 from raft_threads.surroundings import LinksCut, LinksHealed, links_between
@@ -75,6 +76,7 @@ class SimulatedServer:
             runtime=Runtime(threading, cluster.clocks[server], cluster.dice(f"{server} boot {boot}")),
             observers=[cluster.stream],
             max_entries_per_message=cluster.max_entries_per_message,
+            max_chunk_bytes=cluster.max_chunk_bytes,
         )
         clients = ClientService(self.node, {})
         name_what_threads_wait_for(self.node)
@@ -105,6 +107,7 @@ class SimulatedCluster:
         trace: Optional[TraceWriter] = None,
         remember: bool = True,
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
         bootstrap: Optional[Sequence[str]] = None,
         options: Options = Options(),
         max_sessions: int = MAX_SESSIONS,
@@ -114,6 +117,7 @@ class SimulatedCluster:
         `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6).
         """
         self.max_entries_per_message = max_entries_per_message
+        self.max_chunk_bytes = max_chunk_bytes
         self.options = options
         self.max_sessions = max_sessions
         self.servers = list(servers)

@@ -91,6 +91,7 @@ def run(plan: Plan, trace: Optional[Writable] = None) -> Result:
         trace=TraceWriter(trace, names, plan.facts()) if trace is not None else None,
         remember=False,
         max_entries_per_message=profile.max_entries_per_message,
+        max_chunk_bytes=profile.max_chunk_bytes,
     )
     result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
