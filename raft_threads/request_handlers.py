@@ -113,7 +113,7 @@ class RequestHandlers:
                     compaction.record_chunk(state, request)
                     if request.done:
                         return self._install(request)
-        return InstallSnapshotReply(state.current_term, compaction.bytes_stored(state, request))
+        return InstallSnapshotReply(request.term, compaction.bytes_stored(state, request))
 
     def _install(self, request: InstallSnapshot) -> InstallSnapshotReply:
         """Let the whole snapshot take the place of the log. Called with the turn at the disk as well."""
@@ -125,12 +125,12 @@ class RequestHandlers:
         except BadSnapshot as error:
             compaction.stop_receiving(state, request)
             logger.error("%s: the snapshot of %s is damaged and has to come again: %s", state.id, request.leader_id, error)
-            return InstallSnapshotReply(state.current_term, bytes_stored=0)
+            return InstallSnapshotReply(request.term, bytes_stored=0)
         compaction.stop_receiving(state, request)
         if metadata is not None:
             monitor.snapshot_bytes = size
             self._let_it_replace_the_log(metadata)
-        return InstallSnapshotReply(state.current_term)
+        return InstallSnapshotReply(request.term)
 
     def _let_it_replace_the_log(self, metadata: SnapshotMetadata) -> None:
         before = glimpse(self._state)

@@ -92,10 +92,10 @@ HOSTILE_PROFILE = Profile(
     pause=0.02,
     spare_servers=2,
     between_changes=0.5,
-    between_snapshots=2.0,
+    between_snapshots=0.5,
     between_transfers=2.0,
     between_deaths=2.0,
-    options=Options(snapshot_threshold=2000),
+    options=Options(snapshot_threshold=500),
 )
 
 
