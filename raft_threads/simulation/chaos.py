@@ -210,9 +210,11 @@ class Chaos:
         self._cluster.restart(server)
 
     def _cut_links(self) -> None:
-        """Cut the cluster in two, or single links one way; repair them after a while."""
-        servers = self._cluster.servers
-        if self._dice.random() < 0.5:
+        """Cut off a leader, or cut the cluster in two, or single links one way; repair them after a while."""
+        servers, leaders = self._cluster.servers, self._leaders()
+        if leaders and self._dice.random() < 0.3:
+            self._cluster.isolate(self._dice.choice(leaders))
+        elif self._dice.random() < 0.5:
             shuffled = self._dice.sample(servers, len(servers))
             size = self._dice.randint(1, max(1, len(servers) // 2))
             self._cluster.partition(shuffled[:size], shuffled[size:])
@@ -241,9 +243,13 @@ class Chaos:
 
     def _ask_leader(self, request: Message) -> None:
         """Ask whoever takes itself for the leader, if somebody does."""
-        leaders = [server for server, boot in self._cluster.running.items() if boot.node.state.role is Role.LEADER]
+        leaders = self._leaders()
         if leaders:
             self._ask(self._dice.choice(leaders), request)
+
+    def _leaders(self) -> list[str]:
+        """Return who takes itself for the leader."""
+        return [server for server, boot in self._cluster.running.items() if boot.node.state.role is Role.LEADER]
 
     def _ask(self, server: str, request: Message) -> None:
         exchange = Exchange(self._cluster.network, "operator", server, encode(request), request)

@@ -98,7 +98,9 @@ class SimulatedClient:
         self._scheduler = cluster.scheduler
         self._clock = Clock(cluster.scheduler)
         self._dice = dice
-        self._leader: Optional[str] = None
+        # Whom to ask, by the kind of request: reads stay with who answered the last one, although the leader of the
+        # commands is another one by now. So who was deposed without noticing is still asked.
+        self._favourites: dict[type[Any], str] = {}
         self._operations = 0
         self._deadline = 0.0
 
@@ -193,15 +195,16 @@ class SimulatedClient:
 
     def _ask(self, request: Message) -> Any:
         """Ask whoever we believe to lead; return the answer, None if there is none."""
-        server = self._leader or self._dice.choice(self._cluster.servers)
+        kind = type(request)
+        server = self._favourites.pop(kind, None) or self._dice.choice(self._cluster.servers)
         exchange = Exchange(self._cluster.network, self.name, server, encode(request), request)
         answer = exchange.wait(self._clock.real_ns(ATTEMPT * 1.5))
-        self._leader = None
+        favourite: Optional[str] = server
         if isinstance(answer, Refusal):
-            self._leader = answer.leader_id
+            favourite = answer.leader_id
             self._clock.sleep(self._dice.random() * LONGEST_BACKOFF)
-        elif answer is not None:
-            self._leader = server
+        if answer is not None and favourite is not None:
+            self._favourites[kind] = favourite
         return answer
 
     def _has_time(self) -> bool:
