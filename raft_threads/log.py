@@ -166,14 +166,14 @@ class Log:
         return entry
 
     def append(self, entry: LogEntry) -> None:
-        """Append `entry`. Raises ValueError when its index is not the next one."""
+        """Append `entry`. Raises ValueError when its index is not the next one, BadLine for a bad configuration."""
         if entry.index != self.last_index + 1:
             raise ValueError(f"the next entry has index {self.last_index + 1}, not {entry.index}")
+        if entry.kind == CONFIGURATION:
+            self._configurations.append((entry.index, parse_configuration(entry.command)))
         self._entries.append(entry)
         self._terms.append(entry.term)
         self.size_bytes += len(entry.line)
-        if entry.kind == CONFIGURATION:
-            self._configurations.append((entry.index, parse_configuration(entry.command)))
 
     def delete_from(self, index: int) -> None:
         """Delete the entry at `index` and all that follow it; an older configuration may be in force again (§6)."""

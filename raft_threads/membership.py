@@ -13,7 +13,8 @@ Every function works on plain state, never blocks, and is called with the lock h
 from __future__ import annotations
 
 from raft_threads import election, replication
-from raft_threads.configuration import Configuration, Member, Members, format_configuration
+from raft_threads.configuration import Configuration, Member, Members, format_configuration, parse_configuration
+from raft_threads.entry_format import BadLine
 from raft_threads.log import CONFIGURATION
 from raft_threads.state import CatchUp, Role, State
 
@@ -52,6 +53,10 @@ def refuse_impossible_change(state: State, new_members: Members) -> None:
         raise ChangeRefused("a server is named twice")
     if sorted(new_members) == sorted(state.configuration.members):
         raise ChangeRefused("the cluster has these servers already")
+    try:
+        parse_configuration(format_configuration(Configuration(new_members)))
+    except BadLine as error:  # other servers could not read it in the log, and would refuse it for ever
+        raise ChangeRefused(str(error)) from error
 
 
 def change_is_under_way(state: State) -> bool:
