@@ -1,4 +1,4 @@
-"""The replicated log (§5.3, Fig. 6): entries with terms, numbered from 1. Its beginning may be a snapshot (§7, Fig. 12).
+"""The replicated log (§5.3, Fig. 6): entries with terms, numbered from 1. It may begin with a snapshot (§7, Fig. 12).
 
 Index 0 and term 0 mean "before the first entry". The log also knows which configuration is in force (§6), and how much
 of itself the disk holds, since a server answers only for what is durable (Fig. 2, "Persistent state").
