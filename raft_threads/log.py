@@ -154,10 +154,9 @@ class Log:
         return self.first_index + position if found else None
 
     def last_index_of_term(self, term: int) -> Optional[int]:
-        """Return the index of the last entry of `term`, None when there is none."""
+        """Return the index of the last entry of `term`, be it the last one in the snapshot; None when none is known."""
         position = bisect.bisect_right(self._terms, term) - 1
-        found = position >= 0 and self._terms[position] == term
-        return self.first_index + position if found else None
+        return self.first_index + position if self.term_at(self.first_index + position) == term else None
 
     def append_new(self, term: int, kind: str, command: bytes) -> LogEntry:
         """Create the entry that comes next, append it and return it: what a leader does with a command."""
