@@ -160,11 +160,16 @@ def wants_chunk(state: State, request: InstallSnapshot) -> bool:
     """Return whether the chunk is the next one of the snapshot that we are receiving (Fig. 13, rule 3).
 
     While the snapshot is being put in its place we want nothing; a leader that asks again is told to ask for the same.
+    Nor when the leader was deposed meanwhile (rule 1), or we have got what the snapshot holds by other means.
     """
     incoming = state.incoming
     if incoming is None or incoming.installing or not is_of(incoming, request):
         return False
-    return incoming.bytes_stored == request.offset
+    return (
+        incoming.bytes_stored == request.offset
+        and not election.is_stale(state, request.term)
+        and not is_known_already(state, request)
+    )
 
 
 def record_chunk(state: State, request: InstallSnapshot) -> None:
