@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any, Callable, Optional
 
@@ -23,7 +24,7 @@ from raft_threads.client_messages import (
     TransferLeadership,
 )
 from raft_threads.configuration import Configuration
-from raft_threads.member_changes import format_members, new_members
+from raft_threads.member_changes import CHANGE_UNDER_WAY, format_members, new_members
 from raft_threads.node import Node
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, SessionExpired
 from raft_threads.transport import RequestRefused
@@ -43,12 +44,15 @@ class ClientService:
         """Serve `node`; `addresses` say where clients find servers of which the configuration does not tell."""
         self._node = node
         self._addresses = addresses
+        # Held from looking at the configuration until the change made of it is over: two changes that begin with the
+        # same configuration would undo each other. Nobody ever waits for it.
+        self._changing = threading.Lock()
         self._answers: dict[type[Any], Callable[[Any], Message]] = {
             StatusRequest: lambda request: node.status(),
             Command: self._execute,
             Register: lambda request: Registered(node.register_client(request.timeout)),
             Query: lambda request: CommandResult(node.read(request.query, request.timeout)),
-            MembersRequest: lambda request: self._members(node.members()),
+            MembersRequest: self._tell_members,
             ChangeMembers: self._change_members,
             TransferLeadership: self._transfer,
             TakeSnapshot: self._take_snapshot,
@@ -83,6 +87,11 @@ class ClientService:
             )
         )
 
+    def _tell_members(self, request: MembersRequest) -> Message:
+        """Say which servers there are. Only a leader does: other servers may lag behind, or wait to be added (§6)."""
+        self._node.refuse_unless_leader()
+        return self._members(self._node.members())
+
     def _members(self, configuration: Configuration) -> MembersReply:
         coming = configuration.new_members
         return MembersReply(format_members(configuration.members), None if coming is None else format_members(coming))
@@ -90,8 +99,13 @@ class ClientService:
     def _change_members(self, request: ChangeMembers) -> Message:
         """Change the cluster, and say what it is then (§6)."""
         self._node.refuse_unless_leader()
-        members = new_members(request, self._node.members())
-        return self._members(self._node.change_members(members, request.timeout))
+        if not self._changing.acquire(blocking=False):
+            raise CommandFailed(CHANGE_UNDER_WAY)
+        try:
+            members = new_members(request, self._node.members())
+            return self._members(self._node.change_members(members, request.timeout))
+        finally:
+            self._changing.release()
 
     def _transfer(self, request: TransferLeadership) -> Message:
         """Hand leadership over (Diss. §3.10)."""

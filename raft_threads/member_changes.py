@@ -1,7 +1,7 @@
-"""What an operator means by add, remove and set: from the servers that the cluster has to those that it is to have (§6).
+"""What an operator means by add, remove and set: from the servers that a cluster has to those it is to have (§6).
 
-Everything is checked here that can be known before the change begins. Raises CommandFailed with a line that says what is
-wrong; nothing has changed then.
+All that can be known before the change begins is checked here. Raises CommandFailed with a line that says what is wrong;
+nothing has changed then.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Iterable
 
 from raft_threads.addresses import parse_cluster
 from raft_threads.client_messages import Change, ChangeMembers
-from raft_threads.configuration import Configuration, Member, Members
+from raft_threads.configuration import MAX_SERVERS, Configuration, Member, Members
 from raft_threads.proposals import CommandFailed
+
+CHANGE_UNDER_WAY = "another change of the cluster is under way; wait until it is over"
 
 
 def new_members(request: ChangeMembers, configuration: Configuration) -> Members:
     """Return the servers that the cluster is to have after `request`, if it has those of `configuration` now."""
     if configuration.is_joint:
-        raise CommandFailed("another change of the cluster is under way; wait until it is over")
+        raise CommandFailed(CHANGE_UNDER_WAY)
     if not request.members:
         raise CommandFailed("name at least one server")
     if request.change is Change.REMOVE:
@@ -42,12 +44,18 @@ def with_added(present: Members, added: Members) -> Members:
             raise CommandFailed(f"server {member.id} is in the cluster already")
         if member.address in {each.address for each in present}:
             raise CommandFailed(f"a server of the cluster is at {member.address} already")
+    if len(present) + len(added) > MAX_SERVERS:
+        raise CommandFailed(f"a cluster has at most {MAX_SERVERS} servers")
     return (*present, *added)
 
 
 def without(present: Members, removed: Iterable[str]) -> Members:
     """Return `present` servers without those whose ids are `removed`."""
-    gone = set(removed)
+    gone: set[str] = set()
+    for name in removed:
+        if name in gone:
+            raise CommandFailed(f"server {name} is named twice")
+        gone.add(name)
     unknown = sorted(gone - {member.id for member in present})
     if unknown:
         servers = ", ".join(member.id for member in present)
