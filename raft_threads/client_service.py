@@ -79,8 +79,10 @@ class ClientService:
 
     def _execute(self, request: Command) -> Message:
         """Have a client's command applied, once if it is in a session (§8)."""
-        if request.client_id is None or request.sequence is None or request.first_unanswered is None:
+        if (request.client_id, request.sequence, request.first_unanswered) == (None, None, None):
             return CommandResult(self._node.propose(request.command, request.timeout))
+        if request.client_id is None or request.sequence is None or request.first_unanswered is None:
+            raise RequestRefused("a command in a session has a client_id, a sequence and a first_unanswered")
         return CommandResult(
             self._node.propose_in_session(
                 request.client_id, request.sequence, request.first_unanswered, request.command, request.timeout

@@ -1,7 +1,7 @@
 """What an operator means by add, remove and set: from the servers that a cluster has to those it is to have (§6).
 
-All that can be known before the change begins is checked here. Raises CommandFailed with a line that says what is wrong;
-nothing has changed then.
+All that can be known before the change begins is checked here. Raises CommandFailed with a line that says what is
+wrong; nothing has changed then.
 """
 
 from __future__ import annotations

@@ -336,9 +336,9 @@ def _checked_fields(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise BadMessage(f"{name} has no field {sorted(unknown)[0]!r}"[:200])
     for field, is_right in layout.items():
-        if field not in header and field in _OPTIONAL[kind]:
-            continue
-        if field not in header or not is_right(header[field]):
+        if header.get(field) is None and field in _OPTIONAL[kind]:
+            header.pop(field, None)
+        elif not is_right(header.setdefault(field, None)):  # what is left out is as good as null
             raise BadMessage(f"{name}: field {field!r} is missing or has a wrong value")
     return header
 

@@ -215,11 +215,21 @@ def test_any_server_says_how_it_is() -> None:
     assert answer_of(ScriptedNode(), StatusRequest()) == ServerStatus("n1", "follower", 3, "n2", 4, 4, 5)
 
 
-@pytest.mark.parametrize("failure", [ValueError("a command has at most 1 byte"), None])
-def test_what_clients_do_not_send_is_refused(failure: Optional[Exception]) -> None:
+@pytest.mark.parametrize("numbers", [(12, None, None), (12, 7, None), (None, 7, 6), (12, None, 6), (None, None, 6)])
+def test_a_command_with_half_of_a_session_is_refused_not_executed(numbers: tuple[Optional[int], ...]) -> None:
+    """Its client believes that it may be sent twice."""
+    node = ScriptedNode()
+    with pytest.raises(RequestRefused, match="has a client_id, a sequence and a first_unanswered"):
+        answer_of(node, Command(b"x", 1.0, *numbers))
+    assert node.asked == []
+
+
+def test_what_clients_do_not_send_is_refused() -> None:
     """It is a message, but no request; or a request that no client of ours would make."""
     with pytest.raises(RequestRefused):
-        answer_of(ScriptedNode(failure), Welcome("raft", "n1") if failure is None else Command(b"xx", 1.0))
+        answer_of(ScriptedNode(), Welcome("raft", "n1"))
+    with pytest.raises(RequestRefused, match="at most 1 byte"):
+        answer_of(ScriptedNode(ValueError("a command has at most 1 byte")), Command(b"xx", 1.0))
 
 
 def test_a_server_that_gets_no_port_lets_go_of_its_directory(tmp_path: Path) -> None:
