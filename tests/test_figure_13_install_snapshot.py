@@ -40,7 +40,7 @@ def receive(state: State, request: InstallSnapshot) -> InstallSnapshotReply:
         compaction.record_chunk(state, request)
         if not request.done:
             return InstallSnapshotReply(state.current_term, compaction.bytes_stored(state, request))
-        compaction.stop_receiving(state)
+        compaction.stop_receiving(state, request)
         compaction.install_snapshot(
             state, SnapshotMetadata(request.last_included_index, request.last_included_term, C3)
         )
@@ -234,13 +234,24 @@ def test_a_server_that_becomes_leader_forgets_the_snapshot_that_was_half_here() 
     assert state.incoming is None
 
 
+def test_who_is_putting_a_snapshot_in_its_place_asks_for_the_last_chunk_again() -> None:
+    """Fig. 13: that may take longer than a leader waits for an answer; nothing begins anew because of it."""
+    state = follower(1)
+    for number in (0, 1):
+        receive(state, chunk(number))
+    compaction.record_chunk(state, chunk(2))
+    reply = compaction.handle_install_snapshot(state, chunk(2))
+    assert reply.bytes_stored == chunk(2).offset
+    assert not compaction.wants_chunk(state, chunk(2))
+
+
 def test_a_snapshot_that_is_damaged_has_to_come_again() -> None:
     """Fig. 13: after the last chunk the shell finds that it is not whole."""
     state = follower(1)
     for number in (0, 1):
         receive(state, chunk(number))
     compaction.record_chunk(state, chunk(2))
-    compaction.stop_receiving(state)
+    compaction.stop_receiving(state, chunk(2))
     assert compaction.handle_install_snapshot(state, chunk(2)) == InstallSnapshotReply(3, 0)
     assert not compaction.wants_chunk(state, chunk(2))
     assert receive(state, chunk(0)) == InstallSnapshotReply(3, 5)

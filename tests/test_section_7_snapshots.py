@@ -427,7 +427,7 @@ def receive_snapshot(leading: State, follower: State) -> None:
     reply = compaction.handle_install_snapshot(follower, request)
     if compaction.wants_chunk(follower, request):
         compaction.record_chunk(follower, request)
-        compaction.stop_receiving(follower)
+        compaction.stop_receiving(follower, request)
         compaction.install_snapshot(follower, start)
         reply = compaction.handle_install_snapshot(follower, request)
     save(follower)
