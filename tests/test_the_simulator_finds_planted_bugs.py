@@ -19,7 +19,7 @@ WHERE = {
 # For each bug, what it may be found by: the first of these that is met ends a run.
 SIGNS = {
     "joint_consensus_counts_as_one_majority": {"Election Safety", "Commitment"},
-    "configuration_acts_only_when_committed": {"Election Safety", "Commitment"},
+    "configuration_acts_only_when_committed": {"Election Safety", "Commitment", "Server State"},
     "change_goes_directly_to_the_new_configuration": {"Membership"},
     "snapshot_forgets_the_sessions": {"State Machine Safety"},
     "command_sent_again_is_executed_again": {"NotLinearizable"},
