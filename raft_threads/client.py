@@ -1,17 +1,16 @@
-"""A client of the replicated key-value store (§5.1, §8): finds the leader, retries, and says what is known.
+"""A client of the replicated key-value store (§5.1, §8): what programs call.
 
-A command without an answer is the hard case: it may be in the leader's log. Within a session it can be sent again all the
-same, as the servers execute it once. Only when no server answers in time does the caller have to live with not knowing.
+Commands run in a session (§8), so one that got no answer is sent again and is executed once all the same. Only when no
+server answers in time does the caller have to live with not knowing. `client_requests.py` finds the leader.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Callable, Optional, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from raft_threads import kv
-from raft_threads.addresses import Address, parse_address
-from raft_threads.client_connections import LeaderConnections
+from raft_threads.addresses import Address
 from raft_threads.client_messages import (
     Change,
     ChangeMembers,
@@ -27,38 +26,27 @@ from raft_threads.client_messages import (
     Refusal,
     Register,
     Registered,
+    TakeSnapshot,
     TransferLeadership,
 )
+from raft_threads.client_requests import (
+    CONNECT_TIMEOUT,
+    GRACE,
+    ClientError,
+    Deadline,
+    LeaderRequests,
+    MayHaveHappened,
+    Repeating,
+    SessionLost,
+    SurelyFailed,
+)
 from raft_threads.client_session import ClientSession
-from raft_threads.connection import CannotConnect, Connection, ConnectionLost
+from raft_threads.connection import CannotConnect, ConnectionLost
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.runtime import Runtime
-from raft_threads.server_reports import ServerReport, ask_all_servers
-from raft_threads.wire import Message
+from raft_threads.server_reports import ServerReport, ask_all_servers, ask_server
 
-CONNECT_TIMEOUT = 1.0
-# A server that does not answer in this time what may be asked again is left for another one.
-ATTEMPT_TIMEOUT = 1.0
-# How much longer than the server we wait, so that its own "time is up" still reaches us.
-GRACE = 0.25
-FIRST_BACKOFF = 0.02
-LONGEST_BACKOFF = 0.5
-
-M = TypeVar("M")
-# Makes the request, given for how many seconds the server may work on it.
-MakeRequest = Callable[[float], Message]
-
-
-class ClientError(Exception):
-    """A command has no result. The text says why in one line."""
-
-
-class SurelyFailed(ClientError):
-    """The command was not executed and never will be; it may be tried again."""
-
-
-class MayHaveHappened(ClientError):
-    """The command may have been executed, or may be later, or never. Read before trying again."""
+__all__ = ["Client", "ClientError", "MayHaveHappened", "SurelyFailed"]
 
 
 class Client:
@@ -84,9 +72,8 @@ class Client:
         self._cluster = dict(cluster)
         self._hello = Hello(cluster_name)
         self._timeout = timeout
-        self._time = runtime.time
-        self._random = runtime.random
-        self._connections = LeaderConnections(self._cluster.values(), self._hello, runtime)
+        self._runtime = runtime
+        self._leader = LeaderRequests(self._cluster, self._hello, runtime)
         self._session = ClientSession(runtime) if sessions else None
 
     def __enter__(self) -> Client:
@@ -94,6 +81,12 @@ class Client:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def close(self) -> None:
+        """Close the connections; those that other threads are using, once they have their answers."""
+        self._leader.close()
+
+    # The store's commands (§2)
 
     def put(self, key: str, value: str) -> None:
         """Set `key` to `value`."""
@@ -120,192 +113,99 @@ class Client:
         """Add `by` to the whole number that `key` holds, 0 if there is none; return the sum."""
         return int(self.execute(kv.increment_command(key, by))["value"])
 
-    # Operators (§6; Diss. §3.10)
+    # Commands and reads of whatever state machine there is
 
-    def members(self) -> MembersReply:
-        """Return which servers the cluster has, as the leader knows it."""
-        return self._ask(MembersReply, lambda patience: MembersRequest(), repeatable=True)
+    def execute(self, command: bytes) -> dict[str, Any]:
+        """Have `command` executed by the cluster, and return its result. In a session it is executed once (§8)."""
+        check_size(command)
+        deadline = self._deadline()
+        if self._session is not None:
+            return _checked_result(self._execute_once(self._session, command, deadline))
+        return _checked_result(self._leader.ask(CommandResult, lambda patience: Command(command, patience), deadline))
 
-    def change_members(self, change: Change, members: tuple[str, ...]) -> MembersReply:
-        """Add or set servers, each `id=host:port`, or remove those with the ids `members`; return the new ones."""
-        return self._ask(MembersReply, lambda patience: ChangeMembers(change, members, patience), final=True)
+    def query(self, query: bytes) -> dict[str, Any]:
+        """Have `query` answered by the leader, without writing to the log (§8)."""
+        check_size(query)
+        return _checked_result(
+            self._leader.ask(
+                CommandResult, lambda patience: Query(query, patience), self._deadline(), Repeating.HARMLESS
+            )
+        )
 
-    def transfer(self, target: Optional[str] = None) -> str:
-        """Have the leader hand over to `target`, or to whom it likes; return what it says."""
-        return self._ask(Done, lambda patience: TransferLeadership(target, patience), final=True).message
+    def _execute_once(self, session: ClientSession, command: bytes, deadline: Deadline) -> CommandResult:
+        """Send a command until it is answered, under one number (§8).
+
+        A session that has expired is replaced by a new one, if the command was surely not executed in the old one.
+        """
+        expiries = 0
+        with session.command(deadline) as sequence:
+            while True:
+                client_id = session.client_id(lambda: self._register(deadline))
+
+                def numbered(patience: float, client_id: int = client_id) -> Command:
+                    return Command(command, patience, client_id, sequence, session.first_unanswered())
+
+                try:
+                    return self._leader.ask(CommandResult, numbered, deadline, Repeating.SAFE)
+                except SessionLost as lost:
+                    session.expired(client_id)
+                    if lost.doubt is not None:
+                        text = f"the session has expired, and an earlier attempt is in doubt: {lost.doubt}"
+                        raise MayHaveHappened(text) from lost
+                    expiries += 1
+                    self._leader.back_off(expiries, deadline, str(lost))
+
+    def _register(self, deadline: Deadline) -> int:
+        """Open a session (§8; Diss. §6.3, RegisterClient). One too many does no harm."""
+        answer = self._leader.ask(Registered, lambda patience: Register(patience), deadline, Repeating.HARMLESS)
+        return answer.client_id
+
+    # For operators (§6, §7; Diss. §3.10)
 
     def status(self) -> list[ServerReport]:
         """Ask every server how it is, all at once."""
         return ask_all_servers(self._cluster, self._hello, min(CONNECT_TIMEOUT, self._timeout))
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._connections.close()
+    def members(self) -> MembersReply:
+        """Return which servers the cluster has, as the leader knows it."""
+        deadline = self._deadline()
+        return self._leader.ask(MembersReply, lambda patience: MembersRequest(), deadline, Repeating.HARMLESS)
 
-    # Commands and reads
+    def change_members(self, change: Change, members: Sequence[str]) -> MembersReply:
+        """Add or set servers, each `id=host:port`, or remove those with the ids `members`; return the new ones (§6)."""
+        return self._leader.ask(
+            MembersReply,
+            lambda patience: ChangeMembers(change, tuple(members), patience),
+            self._deadline(),
+            final=True,
+        )
 
-    def execute(self, command: bytes) -> dict[str, Any]:
-        """Have `command` executed by the cluster, and return its result. In a session it is executed once (§8)."""
-        check_size(command)
-        if self._session is None:
-            return _checked_result(self._ask(CommandResult, lambda patience: Command(command, patience)))
-        return self._execute_once(self._session, command)
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, or to whom it likes (Diss. §3.10); return what it says."""
+        return self._leader.ask(
+            Done, lambda patience: TransferLeadership(target, patience), self._deadline(), final=True
+        ).message
 
-    def query(self, query: bytes) -> dict[str, Any]:
-        """Have `query` answered by the leader, without writing to the log (§8). It is asked again when in doubt."""
-        check_size(query)
-        return _checked_result(self._ask(CommandResult, lambda patience: Query(query, patience), repeatable=True))
-
-    def _execute_once(self, session: ClientSession, command: bytes) -> dict[str, Any]:
-        """Send a command until it is answered, under one number. A session that has expired is replaced by a new one,
-        if the command was surely not executed in the old one.
-        """
-        deadline = self._time.monotonic() + self._timeout
+    def take_snapshot(self, server: str) -> str:
+        """Have `server`, one of those that this client was made with, compact its log (§7); return what it says."""
+        if server not in self._cluster:
+            raise ValueError(f"server {server} is not among {', '.join(self._cluster)}")
+        request = TakeSnapshot(self._timeout)
         try:
-            with session.command(deadline) as sequence:
-                while True:
-                    client_id = session.client_id(lambda: self._register(deadline))
-                    try:
-                        return _checked_result(self._ask(
-                            CommandResult,
-                            lambda patience: Command(
-                                command, patience, client_id, sequence, session.first_unanswered()
-                            ),
-                            repeatable=True,
-                            deadline=deadline,
-                        ))
-                    except _SessionExpired as expired:
-                        session.expired(client_id)
-                        if expired.doubt is not None:
-                            raise MayHaveHappened(
-                                f"the session has expired, and an earlier attempt is in doubt: {expired.doubt}"
-                            ) from expired
-        except TimeoutError as error:
-            raise SurelyFailed(str(error)) from error
-
-    def _register(self, deadline: float) -> int:
-        """Open a session (§8). It does no harm to open one too many."""
-        try:
-            return self._ask(Registered, lambda patience: Register(patience), True, deadline=deadline).client_id
-        except MayHaveHappened as error:
-            raise SurelyFailed(f"no session could be opened: {error}") from error
-
-    # Asking the leader
-
-    def _ask(
-        self,
-        kind: type[M],
-        make: MakeRequest,
-        repeatable: bool = False,
-        final: bool = False,
-        deadline: Optional[float] = None,
-    ) -> M:
-        """Return the leader's answer, which is of `kind`.
-
-        A request that surely came to nothing is sent again until `deadline` (monotonic seconds); one that is in doubt
-        only if it is `repeatable`. If refusals are `final`, a leader's no is the answer.
-        """
-        deadline = self._time.monotonic() + self._timeout if deadline is None else deadline
-        doubt: Optional[str] = None
-        hint: Optional[Address] = None
-        failures = 0
-        while True:
-            try:
-                return self._attempt(kind, make, hint, deadline, repeatable)
-            except _NotDone as reason:
-                if final and reason.by_leader:
-                    raise SurelyFailed(str(reason)) from reason
-                hint, problem = reason.hint, str(reason)
-            except _InDoubt as reason:
-                if not repeatable:
-                    raise MayHaveHappened(str(reason)) from reason
-                hint, doubt, problem = None, str(reason), str(reason)
-            except _SessionExpired as expired:
-                expired.doubt = doubt
-                raise
-            failures += 1
-            self._give_up_or_back_off(failures, deadline, problem, doubt)
-
-    def _attempt(
-        self, kind: type[M], make: MakeRequest, hint: Optional[Address], deadline: float, repeatable: bool
-    ) -> M:
-        """Ask one server. Raises _NotDone, _InDoubt or _SessionExpired when there is no answer."""
-        remaining = max(0.01, deadline - self._time.monotonic())
-        try:
-            address, connection = self._connections.take(hint, min(CONNECT_TIMEOUT, remaining))
+            answer = ask_server(self._cluster[server], self._hello, request, self._timeout + GRACE)
         except CannotConnect as error:
-            if hint is None:
-                self._connections.forget_leader()
-            raise _NotDone(str(error)) from error
-        patience = max(0.01, deadline - self._time.monotonic())
-        if repeatable:
-            patience = min(patience, ATTEMPT_TIMEOUT)
-        try:
-            answer = connection.exchange(make(patience), patience + GRACE)
+            raise SurelyFailed(str(error)) from error
         except ConnectionLost as error:
-            self._connections.did_not_lead(address, None)
-            raise _InDoubt(f"the server did not answer any more: {error}") from error
-        leads = isinstance(answer, kind) or (isinstance(answer, Refusal) and answer.outcome is not Outcome.NOT_LEADER)
-        if leads:
-            self._connections.answered(address, connection)
-        else:
-            self._connections.did_not_lead(address, connection)
-        if isinstance(answer, kind):
-            return answer
-        raise self._consequence(answer)
+            raise MayHaveHappened(f"{server} did not answer any more: {error}") from error
+        if isinstance(answer, Done):
+            return answer.message
+        if isinstance(answer, ErrorReply) or (isinstance(answer, Refusal) and answer.outcome is not Outcome.UNKNOWN):
+            raise SurelyFailed(answer.message)
+        raise MayHaveHappened(answer.message if isinstance(answer, Refusal) else f"{server} answered nonsense")
 
-    def _consequence(self, answer: Message) -> Exception:
-        """Return what to raise after an answer that is none (§8)."""
-        if isinstance(answer, ErrorReply):
-            return SurelyFailed(answer.message)
-        if not isinstance(answer, Refusal):
-            return _InDoubt("the server answered nonsense")
-        if answer.outcome is Outcome.UNKNOWN:
-            return _InDoubt(answer.message)
-        if answer.outcome is Outcome.SESSION_EXPIRED:
-            return _SessionExpired(answer.message)
-        return _NotDone(answer.message, self._address_of(answer), answer.outcome is Outcome.FAILED)
-
-    def _address_of(self, refusal: Refusal) -> Optional[Address]:
-        """Return where the leader is, as we know it or as the server says: it may have been added later (§6)."""
-        if refusal.leader_id in self._cluster:
-            return self._cluster[refusal.leader_id]
-        try:
-            return parse_address(refusal.leader_address) if refusal.leader_address else None
-        except ValueError:
-            return None
-
-    def _give_up_or_back_off(self, failures: int, deadline: float, problem: str, doubt: Optional[str]) -> None:
-        """Wait before the next round of questions, longer each time, and not in step with other clients."""
-        rounds, place_in_round = divmod(failures, self._connections.round_length())
-        pause = 0.0
-        if place_in_round == 0 and rounds > 0:
-            pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(rounds, 10)) * (0.5 + self._random.random() / 2)
-        if self._time.monotonic() + pause < deadline:
-            self._time.sleep(pause)
-        elif doubt is not None:
-            raise MayHaveHappened(f"no answer within {self._timeout:g} s, after an attempt in doubt: {doubt}")
-        else:
-            raise SurelyFailed(f"no leader took the command within {self._timeout:g} s; last answer: {problem}")
-
-
-class _NotDone(Exception):
-    """It was surely not done: ask again, at `hint` if that is known. `by_leader` if it was the leader who said no."""
-
-    def __init__(self, reason: str, hint: Optional[Address] = None, by_leader: bool = False) -> None:
-        super().__init__(reason)
-        self.hint = hint
-        self.by_leader = by_leader
-
-
-class _InDoubt(Exception):
-    """Nobody knows whether it was done."""
-
-
-class _SessionExpired(Exception):
-    """It was not done, as no server knows the session. `doubt` says why an earlier attempt may have been."""
-
-    doubt: Optional[str] = None
+    def _deadline(self) -> Deadline:
+        """Begin to count."""
+        return Deadline(self._timeout, self._runtime)
 
 
 def check_size(command: bytes) -> None:

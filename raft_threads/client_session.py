@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable, Optional
 
+from raft_threads.client_requests import Deadline, SurelyFailed
 from raft_threads.runtime import Runtime
 from raft_threads.sessions import MAX_REPLIES_PER_SESSION
 
@@ -14,7 +15,6 @@ class ClientSession:
     """Shared by all threads that use one client, so that it may have several commands under way."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._time = runtime.time
         self._lock = runtime.threading.Lock()
         # Predicate: "the next number is not too far ahead of the first open command". Notified when one is over.
         self._window_moved = runtime.threading.Condition(self._lock)
@@ -38,10 +38,10 @@ class ClientSession:
                 self._client_id = None
 
     @contextmanager
-    def command(self, deadline: float) -> Iterator[int]:
+    def command(self, deadline: Deadline) -> Iterator[int]:
         """Give a new command its number, which stays open in here: until then its answer must be remembered.
 
-        Waits until `deadline` (monotonic seconds) while too many are open. Raises TimeoutError.
+        Waits until `deadline` while too many are open. Raises SurelyFailed.
         """
         sequence = self._begin(deadline)
         try:
@@ -51,13 +51,12 @@ class ClientSession:
                 self._open.discard(sequence)
                 self._window_moved.notify_all()
 
-    def _begin(self, deadline: float) -> int:
+    def _begin(self, deadline: Deadline) -> int:
         with self._lock:
             while self._open and self._newest + 1 >= min(self._open) + MAX_REPLIES_PER_SESSION:
-                remaining = deadline - self._time.monotonic()
-                if remaining <= 0:
-                    raise TimeoutError("too many commands are under way in one session")
-                self._window_moved.wait(remaining)
+                if deadline.remaining() <= 0:
+                    raise SurelyFailed("too many commands are under way in one session")
+                self._window_moved.wait(deadline.remaining())
             self._newest += 1
             self._open.add(self._newest)
             return self._newest

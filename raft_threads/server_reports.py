@@ -9,6 +9,7 @@ from typing import Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_messages import Hello, ServerStatus, StatusRequest
+from raft_threads.client_requests import CONNECT_TIMEOUT
 from raft_threads.connection import CannotConnect, Connection, ConnectionLost
 from raft_threads.wire import Message
 
@@ -50,10 +51,13 @@ def report_of(name: str, address: Address, hello: Hello, timeout: float) -> Serv
 
 
 def ask_server(address: Address, hello: Hello, request: Message, timeout: float) -> Message:
-    """Return the answer of one server, which has `timeout` seconds. Raises CannotConnect and ConnectionLost."""
-    connection = Connection(address, min(timeout, 1.0))
+    """Return the answer of one server, which may take `timeout` seconds once it is reached.
+
+    Raises CannotConnect and ConnectionLost.
+    """
+    connection = Connection(address, min(timeout, CONNECT_TIMEOUT))
     try:
-        connection.introduce(hello, timeout)
+        connection.introduce(hello, min(timeout, CONNECT_TIMEOUT))
         return connection.exchange(request, timeout)
     finally:
         connection.close()

@@ -11,8 +11,7 @@ from typing import Callable, Optional, Union
 import pytest
 from raw_sockets import Listening, RawServer, free_addresses
 
-from raft_threads import client as client_module
-from raft_threads import kv, rpc_server
+from raft_threads import client_requests, kv, rpc_server
 from raft_threads.addresses import Address
 from raft_threads.client import Client, MayHaveHappened, SurelyFailed
 from raft_threads.client_messages import Command, CommandResult, Outcome, Query, Refusal, ServerStatus, StatusRequest
@@ -178,7 +177,7 @@ def test_without_a_hint_the_client_asks_round_also_past_servers_that_are_down() 
 def test_clients_begin_with_different_servers() -> None:
     """§8: a randomly chosen one."""
     addresses = free_addresses("n1", "n2", "n3")
-    assert {Client(addresses)._connections._position for _ in range(200)} == {0, 1, 2}
+    assert {Client(addresses)._leader._connections._position for _ in range(200)} == {0, 1, 2}
 
 
 def test_the_connection_to_the_leader_is_kept() -> None:
@@ -347,7 +346,7 @@ def test_a_server_that_never_answers_leaves_a_write_in_doubt_after_the_timeout()
 
 def test_a_server_that_never_answers_a_read_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads may be repeated, so they need not wait for the whole timeout."""
-    monkeypatch.setattr(client_module, "ATTEMPT_TIMEOUT", 0.05)
+    monkeypatch.setattr(client_requests, "ATTEMPT_TIMEOUT", 0.05)
     hello = b'{"type":"welcome","cluster":"raft","id":"n1"}\n'
     with RawServer(lambda connection: connection.sendall(hello)) as stopped, Scripted(ok(value="1")) as leader:
         with client_of(stopped.address, leader.address) as client:
@@ -389,7 +388,7 @@ def test_the_servers_patience_is_what_is_left_of_ours() -> None:
 
 def test_the_servers_own_time_is_up_still_reaches_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says more than our own."""
-    monkeypatch.setattr(client_module, "GRACE", LONG)
+    monkeypatch.setattr(client_requests, "GRACE", LONG)
 
     def handle(sender: Optional[str], request: Message) -> Message:
         assert isinstance(request, Command)
