@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 import pytest
+from fake_cluster import FirstThrow, ok
+from fake_cluster import client_of as client_in_session_of
 from raw_sockets import Listening, RawServer, free_addresses
 
 from raft_threads import client_requests, kv, rpc_server
@@ -32,14 +34,6 @@ def no_long_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc_server, "POLL_INTERVAL", 0.01)
 
 
-class FirstThrow:
-    """A `random` by which clients begin with the first server."""
-
-    def random(self) -> float:
-        """Return the smallest throw."""
-        return 0.0
-
-
 class Scripted(Listening):
     """A server that gives the answers in `script`, the last one for ever, and keeps the commands it got."""
 
@@ -58,15 +52,9 @@ class Scripted(Listening):
         return made
 
 
-def ok(**fields: object) -> CommandResult:
-    """Return a result of the store."""
-    return CommandResult(kv._encode({"ok": True, **fields}))
-
-
 def client_of(*addresses: Address, timeout: float = LONG) -> Client:
     """Return a client that begins with the first of `addresses`, and has no session."""
-    servers = {f"n{number}": address for number, address in enumerate(addresses, 1)}
-    return Client(servers, timeout=timeout, sessions=False, runtime=Runtime(random=FirstThrow()))
+    return client_in_session_of(*addresses, timeout=timeout, sessions=False)
 
 
 NOT_LEADER = Refusal(Outcome.NOT_LEADER, "this server is not the leader")
