@@ -21,6 +21,7 @@ from raft_threads.membership_invariants import (
     check_may_stop_leading,
     check_new_configuration,
     check_snapshot,
+    describe,
 )
 from raft_threads.messages import (
     AppendEntries,
@@ -38,6 +39,7 @@ from raft_threads.server_invariants import (
     LEADER_COMPLETENESS,
     LOG_MATCHING,
     MESSAGES,
+    PERSISTENCE,
     STATE_MACHINE_SAFETY,
     InvariantViolation,
     check_state,
@@ -113,6 +115,15 @@ class Invariants:
         check = self._checks.get(type(event))
         if check is not None:
             check(server, event)
+
+    def forget(self, server: str) -> None:
+        """Note that `server` has lost its disk: what it promised is void. Only who was removed may lose it (§6)."""
+        configuration = self._committed.configuration_at(self._committed.last_index) or self._first_configuration
+        if server in configuration:
+            raise InvariantViolation(
+                PERSISTENCE, f"{server} has lost its disk, and belongs to {describe(configuration)}", [server]
+            )
+        self._servers[server] = WatchedServer(server)
 
     def check_match_index(self, state: State) -> None:
         """Check that a leader believes no follower to hold more than that acknowledged in this term (§5.3).

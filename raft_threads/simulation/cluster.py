@@ -66,7 +66,7 @@ class SimulatedServer:
         port = Port(cluster.network, server, self.group, lambda request: clients.handle(request))
         self.node = Node(
             server,
-            cluster.bootstrap if server in cluster.bootstrap else Configuration(),
+            Configuration() if server in cluster.newcomers else cluster.bootstrap,
             transport=port,
             storage=cluster.disks[server].open(),
             state_machine=self.store,
@@ -126,6 +126,8 @@ class SimulatedCluster:
         )
         self.seed = seed
         self.timing = timing
+        # Who is started without a configuration, to be added (§6).
+        self.newcomers = set(self.servers) - set(self.bootstrap.servers)
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
         self.scheduler.seed = seed
         self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
@@ -235,13 +237,17 @@ class SimulatedCluster:
     def join(self, server: str) -> None:
         """Start a new server that waits to be added to the cluster (§6)."""
         self.servers.append(server)
+        self.newcomers.add(server)
         self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"disk of {server}"))
         self.clocks[server] = Clock(self.scheduler)
         self.restart(server)
         self.run_until(lambda: self.stream.is_up(server), f"{server} is up")
 
     def wipe(self, server: str) -> None:
-        """Lose all that a server that is down has on disk. Only one that was removed may be (§6)."""
+        """Lose all that a server that is down has on disk. It must have been removed, and is a new one from then on (§6).
+        """
+        self.stream.wiped(server)
+        self.newcomers.add(server)
         self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"another disk of {server}"))
 
     def node(self, server: str) -> Node:

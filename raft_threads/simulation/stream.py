@@ -105,6 +105,10 @@ class EventStream:
         self._up.discard(server)
         self.tell(Crashed(self._cluster.now, server))
 
+    def wiped(self, server: str) -> None:
+        """Take note that a server which was removed has lost its disk."""
+        self._invariants.forget(server)
+
     def tell(self, surrounding: Surrounding) -> None:
         """Take note of what happened around the servers."""
         self.counts[type(surrounding).__name__] += 1
