@@ -7,7 +7,7 @@ breakpoint in it stops the whole cluster, clock included.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Callable, Optional, TypeVar
 
@@ -111,10 +111,12 @@ class SimulatedCluster:
         bootstrap: Optional[Sequence[str]] = None,
         options: Options = Options(),
         max_sessions: int = MAX_SESSIONS,
+        drifts: Optional[Mapping[str, int]] = None,
     ) -> None:
         """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`.
 
-        `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6).
+        `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6). `drifts`
+        tell by how many parts per thousand a server's clock is fast or slow.
         """
         self.max_entries_per_message = max_entries_per_message
         self.max_chunk_bytes = max_chunk_bytes
@@ -133,7 +135,7 @@ class SimulatedCluster:
         self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
         self.network = Network(self.scheduler, self.servers, self.dice("network"))
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
-        self.clocks = {each: Clock(self.scheduler) for each in servers}
+        self.clocks = {each: Clock(self.scheduler, drift=(drifts or {}).get(each, 0)) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
         self.stream = EventStream(self, observers, trace, remember)
         self.network.tell = self.stream.tell_fate
