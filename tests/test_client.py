@@ -13,7 +13,7 @@ from fake_cluster import FirstThrow, ok
 from fake_cluster import client_of as client_in_session_of
 from raw_sockets import Listening, RawServer, free_addresses
 
-from raft_threads import client_requests, kv, rpc_server
+from raft_threads import client_requests, rpc_server
 from raft_threads.addresses import Address
 from raft_threads.client import Client, MayHaveHappened, SurelyFailed
 from raft_threads.client_messages import Command, CommandResult, Outcome, Query, Refusal, ServerStatus, StatusRequest

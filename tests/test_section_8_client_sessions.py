@@ -1,4 +1,4 @@
-"""The client's side of sessions (§8; Diss. §6.3): what got no answer is sent again, and is executed once for all that."""
+"""The client's side of sessions (§8; Diss. §6.3): what got no answer is sent again, and executed once."""
 
 from __future__ import annotations
 
