@@ -13,7 +13,10 @@ from raft_threads.simulation.sweep import sweep
 MOST_SEEDS = 300
 # Those that few runs find: in which profile, and from which seed on to look. Seeds rot; then more of them are tried.
 WHERE = {
+    "command_sent_again_is_executed_again": ("mixed", 0),
+    "followers_answer_before_fsync": ("mixed", 0),
     "read_without_a_round_of_heartbeats": ("mixed", 48),
+    "reply_of_an_old_term_is_believed": ("hostile", 50),
 }
 # For each bug, what it may be found by: the first of these that is met ends a run.
 SIGNS = {
