@@ -10,19 +10,21 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from raft_threads import events, kv
 from raft_threads.client_messages import ServerStatus
+from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
 from raft_threads.events import EventKinds, Observer
 from raft_threads.free_ports import choose_addresses
 from raft_threads.held_signals import signals_held
 from raft_threads.invariant_watch import InvariantWatch
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.node import Node
+from raft_threads.options import Options
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.recorder import EventRecorder
 from raft_threads.rpc_server import CannotListen
@@ -45,6 +47,18 @@ RECORDED: EventKinds = frozenset(
         events.Restarted,
         events.SteppedDown,
         events.Stopped,
+        events.CatchUpBegan,
+        events.CatchUpRoundEnded,
+        events.ConfigurationChanged,
+        events.LostContact,
+        events.MembershipChangeGivenUp,
+        events.PreVoteBegan,
+        events.RequestVoteDisregarded,
+        events.SnapshotInstalled,
+        events.SnapshotTaken,
+        events.StateMachineReset,
+        events.TransferBegan,
+        events.TransferGivenUp,
         events.VoteDenied,
         events.VoteGranted,
         events.VoteReceived,
@@ -61,7 +75,9 @@ class LocalCluster:
         self,
         servers: Sequence[str] = ("n1", "n2", "n3"),
         *,
+        newcomers: Sequence[str] = (),
         timing: Timing = Timing(),
+        options: Options = Options(),
         seed: object = 0,
         observers: Sequence[Observer] = (),
         first_port: int = 3300,
@@ -71,15 +87,18 @@ class LocalCluster:
     ) -> None:
         """Prepare a cluster of `servers`, at `first_port` and the following if they are free.
 
+        `newcomers` can be started with `restart` later, and wait to be added then (§6).
         `seed` decides the election timeouts of every server, unless `dice_of` gives a server's `random` itself.
         `say` hears, in a line each time, that ports had to be replaced; `note` of crashes and of links cut and healed.
         """
-        self.servers = list(servers)
+        self.servers = [*servers, *newcomers]
+        self._bootstrap = list(servers)
+        self._options = options
         self.recorder = EventRecorder(RECORDED)
         self.network = CutNetwork(note)
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
-        self._watch = InvariantWatch(self.servers)
+        self._watch = InvariantWatch(self._bootstrap)
         self._observers: list[Observer] = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
@@ -109,7 +128,7 @@ class LocalCluster:
                 self._open_all()
             except CannotListen:
                 self._close_all()
-                self._move(self.servers)
+                self._move(self._bootstrap)
                 self._open_all()
             for server in self.running.values():
                 server.start()
@@ -121,11 +140,22 @@ class LocalCluster:
             if self._directory is not None:
                 shutil.rmtree(self._directory, ignore_errors=True)
 
-    def crash(self, server: str) -> None:
-        """Stop one server. It saves nothing that was not saved before: only its files are left (§5.5)."""
+    def crash(self, server: str) -> float:
+        """Stop one server; return when (monotonic seconds). It saves nothing: only its files are left (§5.5)."""
         with signals_held():
+            began = time.monotonic()
             self.running.pop(server).stop()
             self._note(Crashed(time.monotonic(), server))
+            return began
+
+    def restart_all(self, options: Options) -> None:
+        """Crash all servers that run, and start them again with other `options`."""
+        self._options = options
+        running = list(self.running)
+        for server in running:
+            self.crash(server)
+        for server in running:
+            self.restart(server)
 
     def restart(self, server: str) -> None:
         """Start a crashed server again, from its files (§5.5)."""
@@ -138,14 +168,17 @@ class LocalCluster:
             self.running[server].start()
 
     def _open_all(self) -> None:
-        for server in self.servers:
+        for server in self._bootstrap:
             self._open(server)
 
     def _open(self, server: str) -> None:
+        joins = server not in self._bootstrap
         self.running[server] = KeyValueServer(
             server,
-            self.addresses,
+            {name: address for name, address in self.addresses.items() if name in self._bootstrap or name == server},
             self.directory_of(server),
+            options=self._options,
+            join=joins,
             cluster=self.directory.name,  # different for each: clusters on one machine never mix
             timing=self._timing,
             runtime=Runtime(random=self._dice_of(server)),
@@ -161,6 +194,8 @@ class LocalCluster:
         """Give servers that are down free ports, as somebody else took one of theirs after we had looked."""
         self.addresses.update(choose_addresses(servers, 0, self._say))
         places = ", ".join(f"{server} at {self.addresses[server]}" for server in servers)
+        for each in self.running.values():
+            each.transport.use_addresses({server: str(self.addresses[server]) for server in servers})
         self._say(f"A port was taken meanwhile; now {places}.")
 
     # What a test or a story does
@@ -185,13 +220,18 @@ class LocalCluster:
         found: list[str] = []
 
         def there_is_one() -> bool:
-            statuses = [status for status in self.statuses() if status.id in candidates]
-            newest = max((status.term for status in statuses), default=0)
-            found[:] = [status.id for status in statuses if status.role == "leader" and status.term == newest]
+            terms = {status.id: status.term for status in self.statuses() if status.id in candidates}
+            leaders = [status.id for status in self.statuses() if status.role == "leader" and status.id in terms]
+            found[:] = [leader for leader in leaders if terms[leader] >= self._newest_term(leader, terms)]
             return bool(found)
 
         self.recorder.wait_until(there_is_one, "a leader is elected", timeout)
         return found[0]
+
+    def _newest_term(self, leader: str, terms: Mapping[str, int]) -> int:
+        """Return the newest of `terms` in which a server is that `leader` counts on; who was removed does not (§6)."""
+        members = self.node(leader).members().servers
+        return max((term for server, term in terms.items() if server in members), default=0)
 
     def wait_until_followed(self, leader: str, by: Iterable[str]) -> None:
         """Wait until the servers `by` know that `leader` leads (§5.2)."""
@@ -260,6 +300,34 @@ class LocalCluster:
             PATIENCE,
         )
 
+    def read(self, key: str, via: Optional[str] = None) -> Optional[str]:
+        """Read a key without writing to the log (§8). Raises as Node.read."""
+        server = self.wait_for_leader() if via is None else via
+        value: Optional[str] = kv.decode_result(self.node(server).read(kv.get_command(key), PATIENCE))["value"]
+        return value
+
+    # What an operator does
+
+    def change_members(self, *servers: str) -> Configuration:
+        """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
+        members = tuple(Member(server, str(self.addresses[server])) for server in servers)
+        return self.node(self.wait_for_leader()).change_members(members, PATIENCE)
+
+    def take_snapshot(self, server: str) -> SnapshotMetadata:
+        """Have a server compact its log, and wait until the snapshot is durable (§7)."""
+        return self.node(server).take_snapshot(PATIENCE)
+
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, and return to whom once it leads no more (Diss. §3.10)."""
+        return self.node(self.wait_for_leader()).transfer_leadership(target, PATIENCE)
+
+    def wipe(self, server: str) -> None:
+        """Remove the files of a server that is down. It must have been removed, and is a new one from then on (§6)."""
+        shutil.rmtree(self.directory_of(server))
+        self._watch.forget(server)
+        if server in self._bootstrap:
+            self._bootstrap.remove(server)
+
     # What a test or a story looks at
 
     def statuses(self) -> list[ServerStatus]:
@@ -299,21 +367,23 @@ class LocalCluster:
 
     def check_logs_match(self) -> None:
         """Raise AssertionError unless the logs agree wherever they share an index and term (Log Matching, Fig. 3)."""
-        logs = {server: self.log_of(server) for server in self.running}
+        logs = {server: {entry.index: entry for entry in self.log_of(server)} for server in self.running}
         for one, ours in logs.items():
             for other, theirs in logs.items():
-                shared = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a.term == b.term]
-                length = shared[-1] + 1 if shared else 0
-                assert ours[:length] == theirs[:length], f"the logs of {one} and {other} differ before entry {length}"
+                both = sorted(ours.keys() & theirs.keys())  # what a snapshot has replaced is in neither (§7)
+                last = max((index for index in both if ours[index].term == theirs[index].term), default=0)
+                same = all(ours[index] == theirs[index] for index in both if index <= last)
+                assert same, f"the logs of {one} and {other} differ before entry {last}"
 
     def check_same_commands_applied(self) -> int:
         """Raise AssertionError if running servers applied different entries, or in different orders (Fig. 3).
 
         Return how many entries all have applied: one may be behind at any moment, as a new leader's no-op is applied.
         """
-        applied = {server: self.applied_by(server) for server in self.running}
-        fewest = min(len(entries) for entries in applied.values())
-        first = next(iter(applied.values()))[:fewest]
+        applied = {server: {entry.index: entry for entry in self.applied_by(server)} for server in self.running}
+        shared = set.intersection(*(set(entries) for entries in applied.values()))  # others came with a snapshot (§7)
+        first = next(iter(applied.values()))
         for server, entries in applied.items():
-            assert entries[:fewest] == first, f"{server} applied other entries than {next(iter(applied))}"
-        return fewest
+            same = all(entries[index] == first[index] for index in shared)
+            assert same, f"{server} applied other entries than {next(iter(applied))}"
+        return len(shared)

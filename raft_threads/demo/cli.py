@@ -12,7 +12,9 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
+from raft_threads.demo.later_scenes import exactly_once, membership, snapshot
 from raft_threads.demo.processes import processes
 from raft_threads.demo.scenes import leader_crash, partition, replication, split_vote
 from raft_threads.demo.shell import shell
@@ -75,6 +77,30 @@ SCENARIOS = {
     "partition": Scenario(
         partition, "two parts, of which only the larger can commit (§5.2, §5.3)", 3, 5,
         "§5.3, `advance_commit_index` in raft_threads/replication.py; Fig. 3.",
+    ),
+    "membership": Scenario(
+        membership, "servers are added and removed, the leader among them (§6)", 3, 3,
+        "§6, Fig. 10 and 11; raft_threads/membership.py.",
+    ),
+    "snapshot": Scenario(
+        snapshot, "logs are compacted, and a follower gets the leader's snapshot (§7)", 3, 3,
+        "§7, Fig. 12 and 13; raft_threads/compaction.py.",
+    ),
+    "exactly-once": Scenario(
+        exactly_once, "commands that are sent again are executed once, in a session (§8)", 3, 3,
+        "§8; raft_threads/sessions.py.",
+    ),
+    "pre-vote": Scenario(
+        pre_vote, "a server that was cut off deposes the leader, or does not (Diss. §9.6)", 3, 3,
+        "Diss. §9.6; raft_threads/pre_vote.py.",
+    ),
+    "check-quorum": Scenario(
+        check_quorum, "a leader that is cut off notices, or does not (Diss. §6.2)", 3, 3,
+        "Diss. §6.2; raft_threads/check_quorum.py, and raft_threads/reads.py for what makes reads safe without it.",
+    ),
+    "transfer": Scenario(
+        transfer, "leadership is handed over, and how long that takes (Diss. §3.10)", 3, 3,
+        "Diss. §3.10; raft_threads/transfer.py.",
     ),
     "processes": Scenario(
         processes, "servers as processes, killed with kill -9 (§5.5)", 3, 3,

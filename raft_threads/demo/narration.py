@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from raft_threads import events
+from raft_threads.configuration import Configuration
 from raft_threads.demo.stage import Stage
 from raft_threads.events import Event, EventKinds
-from raft_threads.log import COMMAND
+from raft_threads.log import COMMAND, SESSION_COMMAND
 from raft_threads.short_text import command_text
 
 _TEXTS: dict[type[Event], Callable[..., str]] = {
@@ -21,12 +22,31 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.LeaderRecognized: lambda e: f"follows {e.leader} in term {e.state.term}",
     events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: not what the leader has",
     events.Applied: lambda e: f"applies entry {e.entry.index}: {command_text(e.entry)}",
+    events.CatchUpBegan: lambda e: f"sends the log to {' and '.join(e.learners)}, which do not vote yet",
+    events.CatchUpRoundEnded: lambda e: f"finds that {e.learner} has caught up, in {e.seconds * 1000:.0f} ms",
+    events.ConfigurationChanged: lambda e: f"uses {configuration_text(e.configuration)}, by entry {e.index}",
+    events.MembershipChangeGivenUp: lambda e: f"gives up: {e.reason}",
+    events.RequestVoteDisregarded: lambda e: f"disregards {e.candidate}, which asks for a vote in term {e.term}",
+    events.SnapshotTaken: lambda e: f"has a snapshot of entries 1 to {e.metadata.last_included_index}, and cuts its log",
+    events.SnapshotInstalled: lambda e: f"installs a snapshot of entries 1 to {e.metadata.last_included_index}",
+    events.PreVoteBegan: lambda e: "asks whether it would be elected",
+    events.TransferBegan: lambda e: f"hands over to {e.target}",
+    events.TransferGivenUp: lambda e: f"goes on as leader: {e.target} did not take over",
+    events.LostContact: lambda e: "has not heard from a majority",
 }
 # Told as well where the log itself is the subject.
 _TEXTS_ON_LOGS: dict[type[Event], Callable[..., str]] = {
     events.EntriesAppended: lambda e: f"appends {entries_text(e.entries[0].index, e.entries[-1].index)} to its log",
     events.CommitAdvanced: lambda e: f"knows {entries_text(e.previous + 1, e.state.commit_index)} to be committed",
 }
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """Return `C_old,new = n1 n2 and n2 n3`, or `C_new = n2 n3` (§6)."""
+    names = " ".join(member.id for member in configuration.members)
+    if configuration.new_members is None:
+        return f"C_new = {names}"
+    return f"C_old,new = {names} and {' '.join(member.id for member in configuration.new_members)}"
 
 
 def counted(entries: int) -> str:
@@ -47,9 +67,12 @@ class Narration:
         self._stage = stage
         self._texts = {**_TEXTS, **_TEXTS_ON_LOGS} if closely else _TEXTS
         self.kinds: Optional[EventKinds] = frozenset(self._texts)
+        # What is left out for a while, because there is too much of it.
+        self.silent_about: EventKinds = frozenset()
 
     def observe(self, event: Event) -> None:
         """Say what `event` is. No-ops are applied without a word, and a reader who sees a commit needs no echo."""
-        if isinstance(event, events.Applied) and event.entry.kind != COMMAND:
+        told_anyway = isinstance(event, events.Applied) and event.entry.kind not in (COMMAND, SESSION_COMMAND)
+        if told_anyway or type(event) in self.silent_about:
             return
         self._stage.note(event.server, self._texts[type(event)](event))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Callable, Optional
 
 from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
 from raft_threads.demo.tracing import SharedTrace
-from raft_threads.events import Observer
+from raft_threads.events import Applied, Observer
 from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log_drawing import draw_logs
+from raft_threads.options import Options
 from raft_threads.surroundings import Surrounding
 from raft_threads.timing import Timing
 
@@ -23,7 +26,7 @@ FAST_TIMING = Timing(0.15, 0.3, 0.05)
 PATIENT_TIMING = Timing(10.0, 20.0, 0.25)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Show:
     """One performance."""
 
@@ -35,6 +38,20 @@ class Show:
     # What is written down of the run, if the command line asks for it.
     trace: Optional[SharedTrace] = None
 
+    @cached_property
+    def narration(self) -> Narration:
+        """Who tells what happens."""
+        return Narration(self.stage, closely=False)
+
+    @contextmanager
+    def without_commands(self) -> Iterator[None]:
+        """Do not tell of each command that is applied: there are many."""
+        self.narration.silent_about = frozenset({Applied})
+        try:
+            yield
+        finally:
+            self.narration.silent_about = frozenset()
+
     @property
     def names(self) -> list[str]:
         """The servers' ids: n1, n2, ..."""
@@ -45,13 +62,24 @@ class Show:
         """The times for this pace."""
         return HUMAN_TIMING if self.stage.pace == "human" else FAST_TIMING
 
-    def start_cluster(self, timing: Timing, closely: bool = False) -> LocalCluster:
-        """Return a running cluster whose events are narrated, `closely` or not (see Narration)."""
+    def start_cluster(
+        self,
+        timing: Timing,
+        closely: bool = False,
+        newcomers: Sequence[str] = (),
+        options: Options = Options(),
+    ) -> LocalCluster:
+        """Return a running cluster whose events are narrated, `closely` or not (see Narration).
+
+        `newcomers` may be started later, to be added (§6).
+        """
         cluster = LocalCluster(
             self.names,
+            newcomers=newcomers,
             timing=timing,
+            options=options,
             seed=self.seed,
-            observers=self.observers(Narration(self.stage, closely)),
+            observers=self.observers(self.narration if not closely else Narration(self.stage, closely)),
             say=self.stage.aside,
             note=self.note,
         )
