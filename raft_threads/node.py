@@ -29,14 +29,14 @@ from raft_threads.monitor import Monitor
 from raft_threads.options import Options
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE, PeerThread
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, Proposal, WaitingRead, WakeUp
-from raft_threads.request_handlers import RequestHandlers, snapshot_size
+from raft_threads.request_handlers import RequestHandlers
 from raft_threads.runtime import Runtime
 from raft_threads.sessions import MAX_SESSIONS, Sessions, session_command
 from raft_threads.snapshot_thread import SnapshotThread
 from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.state import Role, State
 from raft_threads.state_machine import StateMachine
-from raft_threads.storage import Storage
+from raft_threads.storage import Storage, snapshot_size
 from raft_threads.timing import Timing
 from raft_threads.transfer import TransferRefused
 from raft_threads.transport import RequestRefused, Transport

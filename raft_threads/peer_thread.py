@@ -216,6 +216,8 @@ class PeerThread:
     def _did_not_answer(self, request: Request, error: PeerDidNotAnswer) -> None:
         """Note to try again a little later (§5.5); at once, if we are in a newer term than the request was."""
         link, monitor = self._link, self._monitor
+        if isinstance(request, InstallSnapshot) and request.offset == 0:
+            self._snapshot.end()  # nothing of it has come: begin with the newest one
         if request.term >= self._state.current_term:
             self._wait_before_retry()
         monitor.narrator.tell(MessageDropped, peer=self._peer, message=request, reason=str(error))

@@ -33,7 +33,7 @@ from raft_threads.messages import (
 from raft_threads.monitor import Monitor
 from raft_threads.snapshot_format import read_metadata
 from raft_threads.state import SafetyViolation
-from raft_threads.storage import BadSnapshot, Storage
+from raft_threads.storage import BadSnapshot, Storage, snapshot_size
 from raft_threads.transport import RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -243,12 +243,3 @@ def refuse_impostor(peer: str, claimed: str) -> None:
     """Raise RequestRefused when `peer` sends in another server's name."""
     if peer != claimed:
         raise RequestRefused(f"{peer} sent a message in the name of {claimed}")
-
-
-def snapshot_size(storage: Storage) -> int:
-    """Return how many bytes the snapshot has that counts."""
-    reader = storage.open_snapshot()
-    try:
-        return reader.size_bytes
-    finally:
-        reader.close()

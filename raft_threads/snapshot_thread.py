@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from raft_threads import compaction
 from raft_threads.events import SnapshotTaken
 from raft_threads.log import SnapshotMetadata
-from raft_threads.storage import Storage
+from raft_threads.storage import Storage, snapshot_size
 
 if TYPE_CHECKING:
     from raft_threads.monitor import Monitor
@@ -51,13 +51,15 @@ class SnapshotThread:
         with monitor.turn_at_disk():
             with monitor.unlocked():
                 adopted = self._storage.adopt_written()
+                size = snapshot_size(self._storage)
             if adopted:  # else a leader's snapshot, which reaches farther, came in between
+                monitor.snapshot_bytes = size
                 compaction.discard_what_it_replaces(monitor.state, captured.metadata)
         monitor.save()
         monitor.captured = None
         monitor.to_apply.notify()
         if adopted:
-            monitor.narrator.tell(SnapshotTaken, metadata=captured.metadata, size_bytes=monitor.snapshot_bytes)
+            monitor.narrator.tell(SnapshotTaken, metadata=captured.metadata, size_bytes=size)
         for waiting in monitor.waiting_for_snapshot:
             waiting.succeed(b"")
         monitor.waiting_for_snapshot.clear()

@@ -114,3 +114,12 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Let go of the disk. Saves nothing: what is not durable by now is lost, as in a crash."""
+
+
+def snapshot_size(storage: Storage) -> int:
+    """Return how many bytes the snapshot has that counts. There must be one."""
+    reader = storage.open_snapshot()
+    try:
+        return reader.size_bytes
+    finally:
+        reader.close()

@@ -41,6 +41,12 @@ def demo(temporary: Path, *arguments: str, stdin: str = "") -> subprocess.Comple
         ("replication", r"committed all without n\d: yes"),
         ("leader-crash", r"n\d has what n\d had committed: yes"),
         ("partition", r"n\d has committed nothing new: yes"),
+        ("membership", r"n\d leads term \d+ as before: yes"),
+        ("snapshot", r"n\d went on from a snapshot of \d+ entries: yes"),
+        ("exactly-once", r"without a session, 2 increments count as 4: yes"),
+        ("pre-vote", r"n\d leads term \d+ as before: yes"),
+        ("check-quorum", r"n\d leads no more: yes"),
+        ("transfer", r"handing over took less than an election timeout: yes"),
         ("processes", r"all \d+ acknowledged writes are still there: yes"),
     ],
 )
@@ -99,7 +105,10 @@ def test_the_list_names_every_scenario(tmp_path: Path) -> None:
     """docs/demo.md: --list."""
     listed = demo(tmp_path, "--list")
     names = [line.split()[0] for line in listed.stdout.splitlines()]
-    assert " ".join(names) == "story election split-vote replication leader-crash partition processes shell"
+    assert " ".join(names) == (
+        "story election split-vote replication leader-crash partition membership snapshot exactly-once pre-vote "
+        "check-quorum transfer processes shell"
+    )
     assert set(names) == set(re.findall(r"^\| `([a-z][a-z-]*)`", (ROOT / "docs" / "demo.md").read_text(), re.MULTILINE))
 
 

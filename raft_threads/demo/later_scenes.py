@@ -102,7 +102,8 @@ def snapshot(show: Show) -> None:
     status = cluster.node(leader).status()
     stage.check(f"{status.last_log_index} entries, and a short log", status.log_bytes < 3 * THRESHOLD)
     stage.scene(f"{down} starts again; what it lacks has been discarded", "§7, Fig. 13")
-    receive_the_snapshot(show, cluster, down)
+    with show.without_commands():
+        receive_the_snapshot(show, cluster, down)
     stage.scene(f"{down} is removed, loses its disk, and is added as a new server", "§6, §7")
     others = [server for server in cluster.servers if server != down]
     cluster.change_members(*others)
@@ -114,6 +115,7 @@ def snapshot(show: Show) -> None:
     cluster.change_members(*cluster.servers)
     cluster.recorder.wait_for(events.SnapshotInstalled, lambda event: event.server == down, mark)
     cluster.wait_until_applied_everywhere()
+    show_sizes(show, cluster)
     stage.check(f"{down} has everything", cluster.running[down].store.items == {"x": "100"})
     show.check_everything(cluster)
 

@@ -22,7 +22,7 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.LeaderRecognized: lambda e: f"follows {e.leader} in term {e.state.term}",
     events.EntriesDeleted: lambda e: f"deletes {entries_text(e.first_index, e.last_index)}: not what the leader has",
     events.Applied: lambda e: f"applies entry {e.entry.index}: {command_text(e.entry)}",
-    events.CatchUpBegan: lambda e: f"sends the log to {' and '.join(e.learners)}, which do not vote yet",
+    events.CatchUpBegan: lambda e: f"sends the log to {' and '.join(e.learners)}, without a vote yet",
     events.CatchUpRoundEnded: lambda e: f"finds that {e.learner} has caught up, in {e.seconds * 1000:.0f} ms",
     events.ConfigurationChanged: lambda e: f"uses {configuration_text(e.configuration)}, by entry {e.index}",
     events.MembershipChangeGivenUp: lambda e: f"gives up: {e.reason}",

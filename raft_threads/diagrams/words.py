@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any, Callable, NamedTuple, Optional
 
 from raft_threads import events, surroundings
-from raft_threads.configuration import Configuration
 from raft_threads.journeys import Journey
 from raft_threads.log import NO_OP, REGISTER, LogEntry
 from raft_threads.messages import (
@@ -19,7 +18,7 @@ from raft_threads.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raft_threads.short_text import command_text
+from raft_threads.short_text import command_text, configuration_text
 
 
 class Label(NamedTuple):
@@ -65,12 +64,6 @@ def label_of(record: Any) -> Optional[Label]:
     """Return what stands beside the lane for `record`, None for nothing. An empty text is a mark without words."""
     make = _LABELS.get(type(record))
     return None if make is None else make(record)
-
-
-def configuration_text(configuration: Configuration) -> str:
-    """Return the servers of a configuration: `n1 n2`, and in joint consensus `n1 n2 + n2 n3` (§6)."""
-    sets = [configuration.members, *([configuration.new_members] if configuration.new_members is not None else [])]
-    return " + ".join(" ".join(member.id for member in members) or "nobody" for members in sets)
 
 
 def counted(entries: int) -> str:

@@ -58,8 +58,11 @@ class WithDisks:
         return [up[server] if server in up else self._from_disk(server) for server in self.servers]
 
     def _from_disk(self, server: str) -> ServerStatus:
-        term, _ = self._cluster.disks[server].term_and_vote
-        return ServerStatus(server, "down", term, None, 0, 0, len(self.log_of(server)))
+        disk, log = self._cluster.disks[server], self.log_of(server)
+        start = disk.start()
+        snapshot_index = 0 if start is None else start.last_included_index
+        last_index = log[-1].index if log else snapshot_index
+        return ServerStatus(server, "down", disk.term_and_vote[0], None, 0, 0, last_index, snapshot_index)
 
 
 def states(cluster: SimulatedCluster) -> list[str]:
