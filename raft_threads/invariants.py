@@ -442,7 +442,8 @@ class Invariants:
         check_configuration_in_force(server, event.index, event.configuration)
 
     def _stepped_down(self, server: WatchedServer, event: events.SteppedDown) -> None:
-        """A leader steps down for a newer term, or because it was removed or is alone; told before the log's changes."""
+        """A leader steps down for a newer term, or because it was removed or is alone. Told before the log's changes.
+        """
         election = self._elections.get(event.state.term)
         if event.was is Role.LEADER and election is not None and election.leader == server.id:
             check_may_stop_leading(server)

@@ -55,7 +55,9 @@ def check_may_stop_leading(server: WatchedServer) -> None:
         )
 
 
-def check_snapshot(server: WatchedServer, metadata: SnapshotMetadata, committed: Committed, first: Configuration) -> None:
+def check_snapshot(
+    server: WatchedServer, metadata: SnapshotMetadata, committed: Committed, first: Configuration
+) -> None:
     """Check that a snapshot replaces committed entries, and says of them what is so (§7, Fig. 12).
 
     `first` is the configuration that the cluster began with.

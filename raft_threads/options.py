@@ -1,4 +1,4 @@
-"""What a server does beyond the paper, and when it compacts its log: all that an operator may choose (§7; Diss. §6, §9.6).
+"""What a server does beyond the paper, and when it compacts its log: what an operator may choose (§7; Diss. §9.6).
 
 The servers of a cluster may differ in these. Everything that changes what the paper describes is off by default.
 """

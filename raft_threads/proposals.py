@@ -21,7 +21,7 @@ class CommandFailed(Exception):
 
 
 class SessionExpired(Exception):
-    """The command was not executed now: its session is not known any more. Whether an earlier attempt was is unknown."""
+    """The command was not executed now: its session is not known any more. Of earlier attempts nobody can tell."""
 
 
 class OutcomeUnknown(Exception):

@@ -124,7 +124,7 @@ class RequestHandlers:
                 size = 0 if metadata is None else snapshot_size(self._storage)
         except BadSnapshot as error:
             compaction.stop_receiving(state, request)
-            logger.error("%s: the snapshot of %s is damaged and has to come again: %s", state.id, request.leader_id, error)
+            logger.error("%s: a snapshot of %s is damaged and must come again: %s", state.id, request.leader_id, error)
             return InstallSnapshotReply(request.term, bytes_stored=0)
         compaction.stop_receiving(state, request)
         if metadata is not None:

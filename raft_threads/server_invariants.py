@@ -101,7 +101,7 @@ def check_moment(server: str, now: Glimpse) -> None:
     if now.last_included_index > now.commit_index:
         raise InvariantViolation(
             SERVER_STATE,
-            f"{server} has a snapshot of {now.last_included_index} entries and knows {now.commit_index} to be committed",
+            f"{server} has a snapshot of {now.last_included_index} entries, and knows of {now.commit_index} committed",
             [server],
             [now.last_included_index, now.commit_index],
         )
@@ -146,7 +146,8 @@ def check_state(state: State) -> None:
     check_what_belongs_to_roles(state)
     if state.role is not Role.CANDIDATE and state.votes:
         raise InvariantViolation(SERVER_STATE, f"{state.id} counts votes as {state.role.value}", [state.id])
-    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= {state.id, *state.peers}):
+    voters = {state.id, *state.peers}
+    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= voters):
         raise InvariantViolation(
             SERVER_STATE, f"{state.id} counts the votes of {', '.join(state.votes) or 'nobody'}", [state.id]
         )

@@ -26,7 +26,13 @@ def command_text(entry: LogEntry) -> str:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return shortened(printable(entry.command.decode("utf-8", "backslashreplace")), LONGEST_COMMAND)
     amount = f"{key}+{command.get('by')}"
-    forms = {"increment": amount, "put": f"{key}={value}", "append": f"{key}+={value}", "cas": f"{key}:={value}?", "delete": f"del {key}"}
+    forms = {
+        "increment": amount,
+        "put": f"{key}={value}",
+        "append": f"{key}+={value}",
+        "cas": f"{key}:={value}?",
+        "delete": f"del {key}",
+    }
     return shortened(printable(forms.get(operation, f"{operation} {key}")), LONGEST_COMMAND)
 
 

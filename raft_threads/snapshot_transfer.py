@@ -1,4 +1,4 @@
-"""A snapshot on its way to one follower, chunk by chunk (§7, Fig. 13): read from disk as it is sent, never held whole."""
+"""A snapshot on its way to one follower, chunk by chunk (§7, Fig. 13): read from disk as it goes, never held whole."""
 
 from __future__ import annotations
 

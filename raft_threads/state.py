@@ -103,7 +103,7 @@ class State:
     # On followers: the snapshot that is being received (§7).
     incoming: Optional[IncomingSnapshot] = None
     # What extensions need: who would vote for us, on servers that ask before they stand (Diss. §9.6); to whom this
-    # leader hands over, and whether it was told (Diss. §3.10); whether this candidate was told to stand by such a leader.
+    # leader hands over, and whether that one was told (Diss. §3.10); whether this candidate was told to stand so.
     pre_votes: Optional[dict[str, bool]] = None
     transfer_target: Optional[str] = None
     target_told: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
 from raft_threads.entry_format import BadLine
@@ -215,6 +215,15 @@ class RecordingMachine:
         self.gate.pass_through()
         self.applied.append(command)
         return b"%d" % len(self.applied)
+
+    def query(self, query: bytes) -> bytes:
+        return b"%d" % len(self.applied)
+
+    def capture(self) -> Iterator[bytes]:
+        return iter(list(self.applied))
+
+    def restore(self, records: Iterable[bytes]) -> None:
+        self.applied = list(records)
 
 
 class Bench:

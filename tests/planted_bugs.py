@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
-
-from raft_threads import apply_thread, disk, election, election_thread, monitor, node, peer_thread, replication
 from planted_bugs_later import LATER_BUGS
 
+from raft_threads import apply_thread, disk, election, election_thread, monitor, node, peer_thread, replication
 from raft_threads.proposals import NotLeader, Proposal, settle
 from raft_threads.state import Role, State
 

@@ -84,7 +84,9 @@ def cluster_transfer(cluster: SimulatedCluster, target: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("target, complaint", [("n1", "is the leader already"), ("n9", "not one of the cluster's servers")])
+@pytest.mark.parametrize(
+    "target, complaint", [("n1", "is the leader already"), ("n9", "not one of the cluster's servers")]
+)
 def test_a_transfer_that_makes_no_sense_is_refused(cluster: SimulatedCluster, target: str, complaint: str) -> None:
     """Diss. §3.10."""
     cluster.elect("n1")

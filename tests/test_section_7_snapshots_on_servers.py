@@ -223,7 +223,8 @@ def test_a_newer_snapshot_that_is_taken_midway_does_not_stop_the_transfer(simula
     cluster.heal()
     cluster.run_until(lambda: cluster.state("n3").incoming is not None, "some of it has come")
     cluster.put("y", "1")
-    assert cluster.take_snapshot("n1").last_included_index > cluster.state("n3").incoming.last_included_index
+    incoming = cluster.state("n3").incoming
+    assert incoming is not None and cluster.take_snapshot("n1").last_included_index > incoming.last_included_index
     cluster.wait_until_applied_everywhere()
     assert items(cluster, "n3") == items(cluster, "n1")
     assert len(cluster.stream.events(SnapshotInstalled, "n3")) == 2

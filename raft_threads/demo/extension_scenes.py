@@ -27,7 +27,7 @@ def pre_vote(show: Show) -> None:
     stage.check(f"{leader} was deposed, by term {deposed.state.term}", deposed.state.term > term)
     cluster.wait_for_leader()
     stage.scene("With Pre-Vote: it asks first whether it would be elected", "Diss. §9.6")
-    stage.say("Nobody answers while it is cut off, so its term does not grow. Afterwards the others hear from a leader.")
+    stage.say("Nobody answers while it is cut off, so its term does not grow. Then the others hear from a leader.")
     cluster.restart_all(Options(pre_vote=True))
     leader, cut_off, term = cut_off_a_follower(cluster)
     cluster.heal()
@@ -91,7 +91,7 @@ def transfer(show: Show) -> None:
     stage = show.stage
     stage.scene("Leadership is handed over", "Diss. §3.10")
     stage.say(
-        "The leader takes no more commands, sends the target what it lacks, and tells it to stand for election at once. "
+        "The leader takes no more commands, sends the target what it lacks, and tells it to stand for election. "
         "The others vote for it although they hear from a leader."
     )
     cluster = show.start_cluster(show.timing)

@@ -25,9 +25,9 @@ def membership(show: Show) -> None:
         cluster.restart(server)
     stage.scene(f"{' and '.join(newcomers)} are added", "§6, Fig. 11")
     stage.say(
-        "The leader sends them the log first; they do not vote yet. Then it appends C_old,new, in force at once on every "
-        "server that has it: nothing is decided without majorities of both the old and the new servers. Once that is "
-        "committed, it appends C_new."
+        "The leader sends them the log first; they do not vote yet. Then it appends C_old,new, in force at once on "
+        "every server that has it: nothing is decided without majorities of both the old and the new servers. Once it "
+        "is committed, it appends C_new."
     )
     cluster.change_members(*show.names, *newcomers)
     cluster.put("x", "2")
@@ -65,8 +65,8 @@ def keep_out_a_removed_server(show: Show, cluster: LocalCluster, leader: str) ->
     removed = next(server for server in members if server != leader)
     stage.scene(f"{removed} is cut off, and removed meanwhile", "§6, the third issue")
     stage.say(
-        f"{removed} does not hear of that. It times out again and again; when it is back, it asks the others for votes in "
-        "ever newer terms. They hear from their leader, and disregard it."
+        f"{removed} does not hear of that. It times out again and again; when it is back, it asks the others for votes "
+        "in ever newer terms. They hear from their leader, and disregard it."
     )
     cluster.partition({removed}, [server for server in members if server != removed])
     cluster.change_members(*(server for server in members if server != removed))

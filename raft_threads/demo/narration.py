@@ -27,7 +27,7 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.ConfigurationChanged: lambda e: f"uses {configuration_text(e.configuration)}, by entry {e.index}",
     events.MembershipChangeGivenUp: lambda e: f"gives up: {e.reason}",
     events.RequestVoteDisregarded: lambda e: f"disregards {e.candidate}, which asks for a vote in term {e.term}",
-    events.SnapshotTaken: lambda e: f"has a snapshot of entries 1 to {e.metadata.last_included_index}, and cuts its log",
+    events.SnapshotTaken: lambda e: f"has a snapshot of entries 1 to {e.metadata.last_included_index}; its log is cut",
     events.SnapshotInstalled: lambda e: f"installs a snapshot of entries 1 to {e.metadata.last_included_index}",
     events.PreVoteBegan: lambda e: "asks whether it would be elected",
     events.TransferBegan: lambda e: f"hands over to {e.target}",

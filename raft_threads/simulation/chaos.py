@@ -70,7 +70,8 @@ class Profile:
             f"loss {weather.loss:g}, duplication {weather.duplication:g}; "
             f"a crash every {self.between_crashes:g} s, a partition every {self.between_partitions:g} s; "
             f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %; "
-            f"a change of the cluster every {self.between_changes:g} s, log up to {self.options.snapshot_threshold} bytes"
+            f"a change of the cluster every {self.between_changes:g} s, "
+            f"the log compacted at {self.options.snapshot_threshold} bytes"
         )
 
 

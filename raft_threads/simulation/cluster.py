@@ -35,8 +35,8 @@ from raft_threads.simulation.reports import describe_threads
 from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
 from raft_threads.simulation.show import everything, logs
-from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.simulation.stream import EventStream
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.state import Role, State
 from raft_threads.surroundings import LinksCut, LinksHealed, links_between
 from raft_threads.timing import Timing
@@ -246,8 +246,7 @@ class SimulatedCluster:
         self.run_until(lambda: self.stream.is_up(server), f"{server} is up")
 
     def wipe(self, server: str) -> None:
-        """Lose all that a server that is down has on disk. It must have been removed, and is a new one from then on (§6).
-        """
+        """Lose all that a server that is down has on disk. It must have been removed, and is a new one then (§6)."""
         self.stream.wiped(server)
         self.newcomers.add(server)
         self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"another disk of {server}"))
