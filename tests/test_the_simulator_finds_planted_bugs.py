@@ -13,10 +13,10 @@ from raft_threads.simulation.sweep import sweep
 MOST_SEEDS = 300
 # Those that few runs find: in which profile, and from which seed on to look. Seeds rot; then more of them are tried.
 WHERE = {
-    "command_sent_again_is_executed_again": ("mixed", 0),
-    "followers_answer_before_fsync": ("mixed", 0),
+    "command_sent_again_is_executed_again": ("mixed", 98),
+    "followers_answer_before_fsync": ("hostile", 43),
     "read_without_a_round_of_heartbeats": ("mixed", 48),
-    "reply_of_an_old_term_is_believed": ("hostile", 50),
+    "reply_of_an_old_term_is_believed": ("hostile", 14),
 }
 # For each bug, what it may be found by: the first of these that is met ends a run.
 SIGNS = {
@@ -60,7 +60,7 @@ def test_a_planted_bug_is_found_and_named(plant: Plant, monkeypatch: pytest.Monk
     assert f"--seed {seed} --servers 3 --seconds 3 --profile {profile}" in result.report
 
 
-@pytest.mark.parametrize("profile, servers, seeds", [("hostile", 3, 50), ("mixed", 3, 60), ("mixed", 5, 20)])
+@pytest.mark.parametrize("profile, servers, seeds", [("hostile", 3, 40), ("mixed", 3, 50), ("mixed", 5, 16)])
 def test_sound_servers_pass_every_seed(profile: str, servers: int, seeds: int) -> None:
     """Fig. 3 after every event, progress afterwards, and linearizable answers; here for a few hundred seeds."""
     out = io.StringIO()

@@ -92,8 +92,8 @@ HOSTILE_PROFILE = Profile(
     clients=8,
     pause=0.02,
     spare_servers=2,
-    between_changes=0.5,
-    between_snapshots=0.5,
+    between_changes=1.0,
+    between_snapshots=1.0,
     between_transfers=2.0,
     between_deaths=2.0,
     options=Options(snapshot_threshold=500),
@@ -228,8 +228,8 @@ class Chaos:
     # Operators, who ask over the network as clients do
 
     def _change_members(self) -> None:
-        """Change the cluster to any set of servers (§6)."""
-        size = self._dice.randint(1, len(self._cluster.servers))
+        """Change the cluster to any set of servers, rather a large one than a small one (§6)."""
+        size = max(self._dice.randint(1, len(self._cluster.servers)) for _ in range(2))
         members = tuple(f"{server}={address_of(server)}" for server in self._dice.sample(self._cluster.servers, size))
         self._ask_leader(ChangeMembers(Change.SET, members, OPERATORS_PATIENCE))
 
