@@ -222,7 +222,6 @@ class DiskOfOneBoot:
 
     def open_snapshot(self) -> SnapshotInMemory:
         """Return the snapshot that counts."""
-        self._scheduler.point(WRITE)
         if not self._disk.snapshot:
             raise ValueError("there is no snapshot")
         return SnapshotInMemory(self._disk.snapshot)
