@@ -78,6 +78,12 @@ def test_what_is_in_doubt_is_not_asked_again(ask: Callable[[Client], object], mi
         assert len(leader.asked) == 1
 
 
+def test_who_the_members_are_can_be_asked_again() -> None:
+    """That changes nothing."""
+    with server(lose_the_request, answer(UNKNOWN), answer(MEMBERS)) as leader, client_of(leader.address) as client:
+        assert client.members() == MEMBERS
+
+
 def test_nobody_to_ask_is_surely_not_done() -> None:
     """Neither the change nor the snapshot."""
     with client_of(*free_addresses("n1", "n2").values(), timeout=SOON) as client:

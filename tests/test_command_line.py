@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from fake_cluster import FakeServer, SharedLog, answer, lose_the_request
 from processes import ROOT, ServeProcess, command_line, environment, run
-from raw_sockets import HELLO, RawClient, free_addresses, line
+from raw_sockets import HELLO, PATIENCE, RawClient, free_addresses, line
 
 from raft_threads import __version__
 from raft_threads.__main__ import build_parser, main
@@ -355,6 +356,21 @@ def test_what_a_server_does_beyond_the_paper_is_chosen_on_its_command_line(
     parsed = build_parser().parse_args([*SERVE, *arguments])
     parsed.complete(parsed.parser, parsed)
     assert parsed.options == options
+
+
+def test_the_log_is_compacted_when_it_is_as_large_as_the_command_line_says(tmp_path: Path) -> None:
+    """§7: here at once."""
+    addresses = free_addresses("n1")
+    with ServeProcess("n1", addresses, tmp_path / "n1", "--snapshot-threshold", "1") as server:
+        server.wait_for_line("has won the election")
+        with RawClient(addresses["n1"]) as client:
+            client.send(line(HELLO))
+            assert client.read()["type"] == "welcome"
+            deadline, compacted = time.monotonic() + PATIENCE, False
+            while not compacted and time.monotonic() < deadline:
+                client.send(line({"type": "status"}))
+                compacted = client.read()["snapshot_index"] == 1
+            assert compacted
 
 
 def test_a_server_that_waits_to_be_added_needs_to_know_only_itself(tmp_path: Path) -> None:

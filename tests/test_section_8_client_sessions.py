@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable
+from typing import Callable, Optional
 
 import pytest
 from fake_cluster import (
@@ -314,7 +314,19 @@ def test_no_more_commands_are_under_way_than_the_servers_remember_answers(
         assert may_go_on.wait(PATIENCE)
         return NOT_LEADER
 
+    waits = threading.Event()
+
+    class NotedCondition(threading.Condition):
+        """Tells when somebody waits on it."""
+
+        def wait(self, timeout: Optional[float] = None) -> bool:
+            """Say so, with the lock held, and wait."""
+            waits.set()
+            return super().wait(timeout)
+
     with FakeServer(log, slow, lead) as server, client_of(server.address) as client:
+        assert client._session is not None
+        client._session._window_moved = NotedCondition(client._session._lock)
         first = crowd.submit(client.increment, "x")
         assert arrived.wait(PATIENCE)
         assert client.increment("x") == 1
@@ -322,7 +334,9 @@ def test_no_more_commands_are_under_way_than_the_servers_remember_answers(
         with pytest.raises(SurelyFailed, match="too many commands are under way"):
             client.increment("x")
         client._timeout = LONG
+        waits.clear()
         third = crowd.submit(client.increment, "x")
+        assert waits.wait(PATIENCE)
         may_go_on.set()
         assert {first.result(PATIENCE), third.result(PATIENCE)} == {2, 3}
     assert max(command.sequence or 0 for command in server.commands) == 3
