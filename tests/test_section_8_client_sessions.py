@@ -11,7 +11,6 @@ from typing import Callable, Optional
 import pytest
 from fake_cluster import (
     EXPIRED,
-    LONG,
     NOT_LEADER,
     Behaviour,
     FakeServer,
@@ -333,7 +332,7 @@ def test_no_more_commands_are_under_way_than_the_servers_remember_answers(
         client._timeout = 0.02
         with pytest.raises(SurelyFailed, match="too many commands are under way"):
             client.increment("x")
-        client._timeout = LONG
+        client._timeout = 3 * PATIENCE  # longer than this test waits for it
         waits.clear()
         third = crowd.submit(client.increment, "x")
         assert waits.wait(PATIENCE)
