@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import events, kv
 from raft_threads.client_messages import ServerStatus
@@ -33,30 +33,33 @@ from raft_threads.server import KeyValueServer
 from raft_threads.surroundings import Crashed, Surrounding
 from raft_threads.timing import Timing
 
+T = TypeVar("T")
 # All that does not come with every heartbeat, so that a long run needs little memory.
 RECORDED: EventKinds = frozenset(
     {
         events.Applied,
         events.BecameCandidate,
         events.BecameLeader,
+        events.CatchUpBegan,
+        events.CatchUpRoundEnded,
         events.CommitAdvanced,
+        events.ConfigurationChanged,
         events.ElectionTimedOut,
         events.EntriesAppended,
         events.EntriesDeleted,
         events.LeaderRecognized,
-        events.Restarted,
-        events.SteppedDown,
-        events.Stopped,
-        events.CatchUpBegan,
-        events.CatchUpRoundEnded,
-        events.ConfigurationChanged,
         events.LostContact,
         events.MembershipChangeGivenUp,
         events.PreVoteBegan,
+        events.PreVoteReceived,
+        events.ReadServed,
         events.RequestVoteDisregarded,
+        events.Restarted,
         events.SnapshotInstalled,
         events.SnapshotTaken,
         events.StateMachineReset,
+        events.SteppedDown,
+        events.Stopped,
         events.TransferBegan,
         events.TransferGivenUp,
         events.VoteDenied,
@@ -75,7 +78,6 @@ class LocalCluster:
         self,
         servers: Sequence[str] = ("n1", "n2", "n3"),
         *,
-        newcomers: Sequence[str] = (),
         timing: Timing = Timing(),
         options: Options = Options(),
         seed: object = 0,
@@ -87,23 +89,23 @@ class LocalCluster:
     ) -> None:
         """Prepare a cluster of `servers`, at `first_port` and the following if they are free.
 
-        `newcomers` can be started with `restart` later, and wait to be added then (§6).
         `seed` decides the election timeouts of every server, unless `dice_of` gives a server's `random` itself.
         `say` hears, in a line each time, that ports had to be replaced; `note` of crashes and of links cut and healed.
         """
-        self.servers = [*servers, *newcomers]
-        self._bootstrap = list(servers)
+        self.servers = list(servers)
+        # Which servers the cluster begins with, and which were started without knowing of any cluster (§6).
+        self._first_servers = tuple(servers)
+        self._newcomers: set[str] = set()
         self._options = options
         self.recorder = EventRecorder(RECORDED)
         self.network = CutNetwork(note)
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
-        self._watch = InvariantWatch(self._bootstrap)
+        self._watch = InvariantWatch(self._first_servers)
         self._observers: list[Observer] = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
         self._note = note
-        # Servers look addresses up here whenever they connect, so a server may move while it is down.
         self.addresses = choose_addresses(self.servers, first_port, say)
         self._directory: Optional[Path] = None
 
@@ -128,7 +130,7 @@ class LocalCluster:
                 self._open_all()
             except CannotListen:
                 self._close_all()
-                self._move(self._bootstrap)
+                self._move(self.servers)
                 self._open_all()
             for server in self.running.values():
                 server.start()
@@ -148,15 +150,6 @@ class LocalCluster:
             self._note(Crashed(time.monotonic(), server))
             return began
 
-    def restart_all(self, options: Options) -> None:
-        """Crash all servers that run, and start them again with other `options`."""
-        self._options = options
-        running = list(self.running)
-        for server in running:
-            self.crash(server)
-        for server in running:
-            self.restart(server)
-
     def restart(self, server: str) -> None:
         """Start a crashed server again, from its files (§5.5)."""
         with signals_held():
@@ -167,20 +160,44 @@ class LocalCluster:
                 self._open(server)
             self.running[server].start()
 
+    def restart_all(self, options: Options) -> None:
+        """Crash all servers that run, and start them again with other `options`."""
+        self._options = options
+        running = list(self.running)
+        for server in running:
+            self.crash(server)
+        for server in running:
+            self.restart(server)
+
+    def join(self, server: str) -> None:
+        """Start a new server at a free port; it knows of no cluster, and waits to be added to this one (§6)."""
+        self.addresses.update(choose_addresses([server], 0, self._say))
+        self.servers.append(server)
+        self._newcomers.add(server)
+        self.restart(server)
+
+    def wipe(self, server: str) -> None:
+        """Remove the files of a server that is down. It must have been removed from the cluster, and is a new one from
+        then on, which waits to be added (§6).
+        """
+        self._watch.forget(server)
+        self._newcomers.add(server)
+        shutil.rmtree(self.directory_of(server))
+
     def _open_all(self) -> None:
-        for server in self._bootstrap:
+        for server in self.servers:
             self._open(server)
 
     def _open(self, server: str) -> None:
-        joins = server not in self._bootstrap
+        joins = server in self._newcomers
         self.running[server] = KeyValueServer(
             server,
-            {name: address for name, address in self.addresses.items() if name in self._bootstrap or name == server},
+            {name: self.addresses[name] for name in ([server] if joins else self._first_servers)},
             self.directory_of(server),
-            options=self._options,
-            join=joins,
             cluster=self.directory.name,  # different for each: clusters on one machine never mix
             timing=self._timing,
+            options=self._options,
+            join=joins,
             runtime=Runtime(random=self._dice_of(server)),
             observers=self._observers,
             wrap_transport=self.network.around(server),
@@ -220,8 +237,9 @@ class LocalCluster:
         found: list[str] = []
 
         def there_is_one() -> bool:
-            terms = {status.id: status.term for status in self.statuses() if status.id in candidates}
-            leaders = [status.id for status in self.statuses() if status.role == "leader" and status.id in terms]
+            statuses = [status for status in self.statuses() if status.id in candidates]
+            terms = {status.id: status.term for status in statuses}
+            leaders = [status.id for status in statuses if status.role == "leader"]
             found[:] = [leader for leader in leaders if terms[leader] >= self._newest_term(leader, terms)]
             return bool(found)
 
@@ -302,16 +320,32 @@ class LocalCluster:
 
     def read(self, key: str, via: Optional[str] = None) -> Optional[str]:
         """Read a key without writing to the log (§8). Raises as Node.read."""
-        server = self.wait_for_leader() if via is None else via
-        value: Optional[str] = kv.decode_result(self.node(server).read(kv.get_command(key), PATIENCE))["value"]
+        query = kv.get_command(key)
+        if via is None:
+            answer = self._ask_leader(lambda leader: leader.read(query, PATIENCE))
+        else:
+            answer = self.node(via).read(query, PATIENCE)
+        value: Optional[str] = kv.decode_result(answer)["value"]
         return value
 
     # What an operator does
 
+    def members(self) -> tuple[str, ...]:
+        """Return the ids of the servers in the configuration that the leader uses (§6)."""
+        return self.node(self.wait_for_leader()).members().servers
+
     def change_members(self, *servers: str) -> Configuration:
         """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
         members = tuple(Member(server, str(self.addresses[server])) for server in servers)
-        return self.node(self.wait_for_leader()).change_members(members, PATIENCE)
+        return self._ask_leader(lambda leader: leader.change_members(members, PATIENCE))
+
+    def add(self, *servers: str) -> Configuration:
+        """Add running `servers` to the cluster (§6). Raises as Node.change_members."""
+        return self.change_members(*self.members(), *servers)
+
+    def remove(self, *servers: str) -> Configuration:
+        """Remove `servers` from the cluster; they go on running (§6). Raises as Node.change_members."""
+        return self.change_members(*(each for each in self.members() if each not in servers))
 
     def take_snapshot(self, server: str) -> SnapshotMetadata:
         """Have a server compact its log, and wait until the snapshot is durable (§7)."""
@@ -319,14 +353,16 @@ class LocalCluster:
 
     def transfer(self, target: Optional[str] = None) -> str:
         """Have the leader hand over to `target`, and return to whom once it leads no more (Diss. §3.10)."""
-        return self.node(self.wait_for_leader()).transfer_leadership(target, PATIENCE)
+        return self._ask_leader(lambda leader: leader.transfer_leadership(target, PATIENCE))
 
-    def wipe(self, server: str) -> None:
-        """Remove the files of a server that is down. It must have been removed, and is a new one from then on (§6)."""
-        shutil.rmtree(self.directory_of(server))
-        self._watch.forget(server)
-        if server in self._bootstrap:
-            self._bootstrap.remove(server)
+    def _ask_leader(self, ask: Callable[[Node], T]) -> T:
+        """Return the leader's answer. Who leads no more has done nothing, so the next one is asked then."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return ask(self.node(self.wait_for_leader()))
+            except NotLeader:
+                continue
+        return ask(self.node(self.wait_for_leader()))
 
     # What a test or a story looks at
 

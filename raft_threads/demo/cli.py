@@ -12,9 +12,10 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
-from raft_threads.demo.later_scenes import exactly_once, membership, snapshot
+from raft_threads.demo.later_scenes import membership, snapshot
 from raft_threads.demo.processes import processes
 from raft_threads.demo.scenes import leader_crash, partition, replication, split_vote
 from raft_threads.demo.shell import shell

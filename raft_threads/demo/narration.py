@@ -9,6 +9,7 @@ from raft_threads.configuration import Configuration
 from raft_threads.demo.stage import Stage
 from raft_threads.events import Event, EventKinds
 from raft_threads.log import COMMAND, SESSION_COMMAND
+from raft_threads.messages import InstallSnapshot
 from raft_threads.short_text import command_text
 
 _TEXTS: dict[type[Event], Callable[..., str]] = {
@@ -29,7 +30,9 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.RequestVoteDisregarded: lambda e: f"disregards {e.candidate}, which asks for a vote in term {e.term}",
     events.SnapshotTaken: lambda e: f"has a snapshot of entries 1 to {e.metadata.last_included_index}; its log is cut",
     events.SnapshotInstalled: lambda e: f"installs a snapshot of entries 1 to {e.metadata.last_included_index}",
+    events.MessageReceived: lambda e: f"receives {chunk_text(e.message)} of the snapshot of {e.peer}",
     events.PreVoteBegan: lambda e: "asks whether it would be elected",
+    events.PreVoteReceived: lambda e: f"hears {'yes' if e.granted else 'no'} from {e.voter}",
     events.TransferBegan: lambda e: f"hands over to {e.target}",
     events.TransferGivenUp: lambda e: f"goes on as leader: {e.target} did not take over",
     events.LostContact: lambda e: "has not heard from a majority",
@@ -47,6 +50,11 @@ def configuration_text(configuration: Configuration) -> str:
     if configuration.new_members is None:
         return f"C_new = {names}"
     return f"C_old,new = {names} and {' '.join(member.id for member in configuration.new_members)}"
+
+
+def chunk_text(message: InstallSnapshot) -> str:
+    """Return which part of a snapshot came: `bytes 1 to 262144`."""
+    return f"bytes {message.offset + 1} to {message.offset + len(message.data)}"
 
 
 def counted(entries: int) -> str:
@@ -71,8 +79,9 @@ class Narration:
         self.silent_about: EventKinds = frozenset()
 
     def observe(self, event: Event) -> None:
-        """Say what `event` is. No-ops are applied without a word, and a reader who sees a commit needs no echo."""
+        """Say what `event` is. Of messages only snapshots are told of. No-ops are applied without a word, and a reader who sees a commit needs no echo."""
         told_anyway = isinstance(event, events.Applied) and event.entry.kind not in (COMMAND, SESSION_COMMAND)
-        if told_anyway or type(event) in self.silent_about:
+        of_no_interest = isinstance(event, events.MessageReceived) and not isinstance(event.message, InstallSnapshot)
+        if told_anyway or of_no_interest or type(event) in self.silent_about:
             return
         self._stage.note(event.server, self._texts[type(event)](event))

@@ -66,20 +66,17 @@ class Show:
         self,
         timing: Timing,
         closely: bool = False,
-        newcomers: Sequence[str] = (),
         options: Options = Options(),
+        observers: Sequence[Observer] = (),
     ) -> LocalCluster:
-        """Return a running cluster whose events are narrated, `closely` or not (see Narration).
-
-        `newcomers` may be started later, to be added (§6).
+        """Return a running cluster whose events are narrated, `closely` or not (see Narration), and told `observers`.
         """
         cluster = LocalCluster(
             self.names,
-            newcomers=newcomers,
             timing=timing,
             options=options,
             seed=self.seed,
-            observers=self.observers(self.narration if not closely else Narration(self.stage, closely)),
+            observers=self.observers(Narration(self.stage, closely) if closely else self.narration, *observers),
             say=self.stage.aside,
             note=self.note,
         )
