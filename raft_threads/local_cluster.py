@@ -18,7 +18,7 @@ from raft_threads import events, kv
 from raft_threads.client_messages import ServerStatus
 from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
-from raft_threads.events import EventKinds, Observer
+from raft_threads.events import Observer
 from raft_threads.free_ports import choose_addresses
 from raft_threads.held_signals import signals_held
 from raft_threads.invariant_watch import InvariantWatch
@@ -26,7 +26,7 @@ from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.node import Node
 from raft_threads.options import Options
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
-from raft_threads.recorder import EventRecorder
+from raft_threads.recorder import WITHOUT_HEARTBEATS, EventRecorder
 from raft_threads.rpc_server import CannotListen
 from raft_threads.runtime import Runtime
 from raft_threads.server import KeyValueServer
@@ -34,39 +34,6 @@ from raft_threads.surroundings import Crashed, Surrounding
 from raft_threads.timing import Timing
 
 T = TypeVar("T")
-# All that does not come with every heartbeat, so that a long run needs little memory.
-RECORDED: EventKinds = frozenset(
-    {
-        events.Applied,
-        events.BecameCandidate,
-        events.BecameLeader,
-        events.CatchUpBegan,
-        events.CatchUpRoundEnded,
-        events.CommitAdvanced,
-        events.ConfigurationChanged,
-        events.ElectionTimedOut,
-        events.EntriesAppended,
-        events.EntriesDeleted,
-        events.LeaderRecognized,
-        events.LostContact,
-        events.MembershipChangeGivenUp,
-        events.PreVoteBegan,
-        events.PreVoteReceived,
-        events.ReadServed,
-        events.RequestVoteDisregarded,
-        events.Restarted,
-        events.SnapshotInstalled,
-        events.SnapshotTaken,
-        events.StateMachineReset,
-        events.SteppedDown,
-        events.Stopped,
-        events.TransferBegan,
-        events.TransferGivenUp,
-        events.VoteDenied,
-        events.VoteGranted,
-        events.VoteReceived,
-    }
-)
 PATIENCE = 20.0
 ATTEMPTS = 20
 
@@ -97,7 +64,7 @@ class LocalCluster:
         self._first_servers = tuple(servers)
         self._newcomers: set[str] = set()
         self._options = options
-        self.recorder = EventRecorder(RECORDED)
+        self.recorder = EventRecorder(WITHOUT_HEARTBEATS)
         self.network = CutNetwork(note)
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
@@ -423,3 +390,10 @@ class LocalCluster:
             same = all(entries[index] == first[index] for index in shared)
             assert same, f"{server} applied other entries than {next(iter(applied))}"
         return len(shared)
+
+    def check_same_state(self) -> None:
+        """Raise AssertionError unless all running servers, which have applied the same, hold the same keys (§2)."""
+        states = {server: self.running[server].store.items for server in self.running}
+        first = next(iter(states))
+        for server, state in states.items():
+            assert state == states[first], f"{server} holds another state than {first}"

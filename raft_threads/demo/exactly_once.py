@@ -10,6 +10,7 @@ from raft_threads.client import Client, ClientError, MayHaveHappened
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import Stage
 from raft_threads.local_cluster import PATIENCE, LocalCluster
+from raft_threads.state import Role
 
 LOST_ANSWERS = 2
 
@@ -59,8 +60,8 @@ def exactly_once(show: Show) -> None:
     increments = 1 + LOST_ANSWERS
     stage.scene(f"A client increments a counter {increments} times; {LOST_ANSWERS} answers are lost", "§8")
     stage.say(
-        "The leader sends the command to all, hears no answers, and crashes. The client does not know whether it was "
-        "executed, and sends it again. The next leader has it in its log already: both are committed."
+        "Below, the leader sends the command to all, hears no answers, and crashes. The client does not know whether "
+        "it was executed, and sends it again. The next leader has it in its log already: both are committed."
     )
     cluster = show.start_cluster(show.timing)
     told = count(show, cluster, "m", sessions=False)
@@ -68,8 +69,8 @@ def exactly_once(show: Show) -> None:
     stage.check(f"without a session, {increments} increments count as {counted}", counted != str(increments))
     stage.scene("The same in a session", "§8; Diss. §6.3")
     stage.say(
-        "The client has opened a session, and numbers its commands: #2 stays #2 however often it is sent. All servers "
-        "remember the answers. Both entries are in the log, and the second one is not executed."
+        "The client opens a session, and numbers its commands: #2 stays #2 however often it is sent. All servers "
+        "remember the answers. Again two entries are committed, and the second one is not executed."
     )
     told = count(show, cluster, "n", sessions=True)
     counted = cluster.read("n")
@@ -84,8 +85,10 @@ def count(show: Show, cluster: LocalCluster, key: str, sessions: bool) -> list[O
     show.cleanup.callback(counter.close)
     counter.begin()
     counter.wait()
-    for _ in range(LOST_ANSWERS):
-        lose_the_answer(show, cluster, counter)
+    with show.leaving_out(lambda event: isinstance(event, events.Applied) and event.state.role is not Role.LEADER):
+        for _ in range(LOST_ANSWERS):
+            lose_the_answer(show, cluster, counter)
+        cluster.wait_until_applied_everywhere()
     show.draw(cluster)
     return counter.told
 
@@ -102,8 +105,8 @@ def lose_the_answer(show: Show, cluster: LocalCluster, counter: Counter) -> None
     counter.begin()
     for server in followers:
         cluster.recorder.wait_for(events.EntriesAppended, lambda event: event.server == server, mark)  # noqa: B023
+    stage.note(leader, "crashes; all others have the client's command, and the client has no answer")
     cluster.crash(leader)
-    stage.note(leader, "has crashed; all others have the client's command, and the client no answer")
     cluster.heal()
     counter.wait()
     cluster.restart(leader)

@@ -19,8 +19,9 @@ def pre_vote(show: Show) -> None:
     stage = show.stage
     stage.scene("Without Pre-Vote: a server that was cut off comes back", "§5.1; Diss. §9.6")
     stage.say(
-        "While it is cut off it times out again and again, so that its term is ahead. When the leader's heartbeats reach "
-        "it again, it refuses them. The leader hears of the newer term and steps down, although nobody needs another one."
+        "While it is cut off it times out again and again, so that its term is ahead. When the leader's heartbeats "
+        "reach it again, it refuses them. The leader hears of the newer term and steps down, although nobody needs "
+        "another one."
     )
     cluster = show.start_cluster(show.timing)
     leader, term = cut_off_a_follower(show, cluster)
@@ -31,8 +32,8 @@ def pre_vote(show: Show) -> None:
     cluster.wait_for_leader()
     stage.scene("With Pre-Vote: it asks first whether it would be elected", "Diss. §9.6")
     stage.say(
-        "While it is cut off nobody answers, so that its term does not grow. When it is back, nobody would vote for it, "
-        "as all hear from the leader; and it follows that one."
+        "While it is cut off nobody answers, so that its term does not grow. When it is back, nobody would vote for "
+        "it, as all hear from the leader; and it follows that one."
     )
     cluster.restart_all(Options(pre_vote=True))
     leader, term = cut_off_a_follower(show, cluster)
@@ -68,8 +69,8 @@ def check_quorum(show: Show) -> None:
     patience = 3 * show.timing.election_timeout_max
     stage.scene("A leader is cut off, and does not notice", "§8; Diss. §6.2")
     stage.say(
-        f"Somebody reads there. It may not answer before a majority has confirmed that it leads (§8): so it never gives "
-        f"a stale answer, but the client waits for nothing all the {patience:g} s that it has."
+        "Somebody reads there. It must not answer before a majority has confirmed that it leads (§8). So it never "
+        f"gives a stale answer, but the client waits in vain, for all of the {patience:g} s that it has."
     )
     cluster = show.start_cluster(show.timing)
     old = cut_off_the_leader(show, cluster)
@@ -116,8 +117,8 @@ def transfer(show: Show) -> None:
     stage = show.stage
     stage.scene("Leadership is handed over", "Diss. §3.10")
     stage.say(
-        "The leader takes no more commands, sends the target what it lacks, and tells it to stand for election at once. "
-        "The others vote for it although they hear from a leader."
+        "The leader takes no more commands, sends the target what it lacks, and tells it to stand for election at "
+        "once. The others vote for it although they hear from a leader."
     )
     cluster = show.start_cluster(show.timing)
     leader = cluster.wait_for_leader()

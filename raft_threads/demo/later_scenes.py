@@ -120,9 +120,9 @@ def snapshot(show: Show) -> None:
     stage = show.stage
     stage.scene(f"The log is compacted whenever it has {kilobytes(THRESHOLD)}", "§7, Fig. 12")
     stage.say(
-        f"A client writes {kilobytes(WRITES * VALUE_CHARACTERS)}, again and again to {KEYS} keys. Each server by itself "
-        "writes its state, as of the last applied entry, to disk. When that is durable, the entries up to that one are "
-        "discarded. Commands are served meanwhile."
+        f"A client writes {kilobytes(WRITES * VALUE_CHARACTERS)}, again and again to {KEYS} keys. Each server by "
+        "itself writes its state, as of the last applied entry, to disk. When that is durable, the entries up to that "
+        "one are discarded. Commands are served meanwhile."
     )
     chunks = EventRecorder(frozenset({events.MessageReceived}))
     cluster = show.start_cluster(show.timing, options=Options(snapshot_threshold=THRESHOLD), observers=[chunks])
@@ -131,7 +131,7 @@ def snapshot(show: Show) -> None:
     cluster.wait_until_applied_everywhere()
     cluster.crash(down)
     stage.note(down, "has crashed")
-    with show.without_commands():
+    with show.leaving_out(lambda event: isinstance(event, events.Applied)):
         write_much(cluster)
         cluster.recorder.wait_until(
             lambda: all(status.log_bytes < THRESHOLD for status in cluster.statuses()), "the logs are compacted"
@@ -148,7 +148,6 @@ def snapshot(show: Show) -> None:
         stage.say("The leader sends its snapshot, chunk by chunk, and then the entries that follow it.")
         receive_snapshot(show, cluster, down, chunks, lambda: cluster.restart(down))
         lose_the_disk(show, cluster, down, chunks)
-        show.draw(cluster)
     show.check_everything(cluster)
 
 

@@ -11,7 +11,7 @@ from typing import Callable, Optional
 from raft_threads.demo.narration import Narration, counted
 from raft_threads.demo.stage import Stage
 from raft_threads.demo.tracing import SharedTrace
-from raft_threads.events import Applied, Observer
+from raft_threads.events import Event, Observer
 from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log_drawing import draw_logs
@@ -44,13 +44,13 @@ class Show:
         return Narration(self.stage, closely=False)
 
     @contextmanager
-    def without_commands(self) -> Iterator[None]:
-        """Do not tell of each command that is applied: there are many."""
-        self.narration.silent_about = frozenset({Applied})
+    def leaving_out(self, what: Callable[[Event], bool]) -> Iterator[None]:
+        """Do not tell of the events that are `what` there is too much of."""
+        self.narration.leave_out = what
         try:
             yield
         finally:
-            self.narration.silent_about = frozenset()
+            self.narration.leave_out = lambda event: False
 
     @property
     def names(self) -> list[str]:
@@ -123,9 +123,11 @@ class Show:
         self.check("no term had two leaders (Election Safety, Fig. 3)", cluster.check_single_leader)
         self.check("the logs agree wherever they share an entry (Log Matching, Fig. 3)", cluster.check_logs_match)
         count = min(len(cluster.applied_by(server)) for server in cluster.running)
+        compacted = any(status.snapshot_index for status in cluster.statuses())  # then some came in a snapshot
         self.check(
-            f"all {len(cluster.running)} servers applied the same {counted(count)} in the same order "
-            "(State Machine Safety, Fig. 3)",
+            f"all {len(cluster.running)} servers applied the same {'entries' if compacted else counted(count)} in the "
+            "same order (State Machine Safety, Fig. 3)",
             cluster.check_same_commands_applied,
         )
+        self.check(f"all {len(cluster.running)} servers hold the same state (§2)", cluster.check_same_state)
         self.check("no event broke a property of Fig. 3", cluster.check_figure_3)
