@@ -36,7 +36,7 @@ def store_command_text(body: bytes) -> str:
             "append": f"{key}+={value}",
             "cas": f"{key}:={value}?",
             "delete": f"del {key}",
-            "increment": f"{key}+{command.get('by')}",
+            "increment": f"{key}{command.get('by', 0):+}",
         }
         return printable(forms.get(operation, f"{operation} {key}"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
