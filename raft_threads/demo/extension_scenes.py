@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 from raft_threads import events, kv
@@ -11,7 +12,8 @@ from raft_threads.options import Options
 from raft_threads.proposals import CommandFailed, NotLeader
 from raft_threads.state import Role
 
-TIMEOUTS = 3
+# How often a server times out while it is cut off, by pace.
+TIMEOUTS = {"human": 3, "fast": 1}
 
 
 def pre_vote(show: Show) -> None:
@@ -23,13 +25,13 @@ def pre_vote(show: Show) -> None:
         "reach it again, it refuses them. The leader hears of the newer term and steps down, although nobody needs "
         "another one."
     )
-    cluster = show.start_cluster(show.timing)
+    cluster = show.start_cluster(show.steady_timing)
+    cluster.elect(random.Random(show.seed).choice(show.names))
     leader, term = cut_off_a_follower(show, cluster)
     mark = cluster.recorder.mark()
     cluster.heal()
     deposed = cluster.recorder.wait_for(events.SteppedDown, lambda event: event.server == leader, mark)
     stage.check(f"{leader} was deposed, by term {deposed.state.term}", deposed.state.term > term)
-    cluster.wait_for_leader()
     stage.scene("With Pre-Vote: it asks first whether it would be elected", "Diss. §9.6")
     stage.say(
         "While it is cut off nobody answers, so that its term does not grow. When it is back, nobody would vote for "
@@ -51,13 +53,14 @@ def cut_off_a_follower(show: Show, cluster: LocalCluster) -> tuple[str, int]:
     cluster.put("x", "1", leader)
     cluster.wait_until_applied_everywhere()
     cut_off = next(server for server in cluster.servers if server != leader)
+    timeouts = TIMEOUTS[show.stage.pace]
     term = cluster.node(leader).status().term
     mark = cluster.recorder.mark()
     cluster.partition({cut_off}, [server for server in cluster.servers if server != cut_off])
     show.stage.note(cut_off, "is cut off")
     cluster.recorder.wait_until(
-        lambda: len(cluster.recorder.events(events.ElectionTimedOut, cut_off, since=mark)) >= TIMEOUTS,
-        f"{cut_off} times out {TIMEOUTS} times",
+        lambda: len(cluster.recorder.events(events.ElectionTimedOut, cut_off, since=mark)) >= timeouts,
+        f"{cut_off} times out {timeouts} times",
     )
     show.stage.note(cut_off, f"is back, in term {cluster.node(cut_off).status().term}")
     return leader, term
@@ -66,13 +69,13 @@ def cut_off_a_follower(show: Show, cluster: LocalCluster) -> tuple[str, int]:
 def check_quorum(show: Show) -> None:
     """A leader without a majority goes on believing that it leads, or it steps down."""
     stage = show.stage
-    patience = 3 * show.timing.election_timeout_max
+    patience = 2 * show.steady_timing.election_timeout_max
     stage.scene("A leader is cut off, and does not notice", "§8; Diss. §6.2")
     stage.say(
         "Somebody reads there. It must not answer before a majority has confirmed that it leads (§8). So it never "
         f"gives a stale answer, but the client waits in vain, for all of the {patience:g} s that it has."
     )
-    cluster = show.start_cluster(show.timing)
+    cluster = show.start_cluster(show.steady_timing)
     old = cut_off_the_leader(show, cluster)
     refusal = read_in_vain(show, cluster, old, patience)
     new = cluster.wait_for_leader(server for server in cluster.servers if server != old)
@@ -93,8 +96,8 @@ def check_quorum(show: Show) -> None:
 
 
 def cut_off_the_leader(show: Show, cluster: LocalCluster) -> str:
-    """Cut the leader off from all others; return it."""
-    leader = cluster.wait_for_leader()
+    """Have a server elected, and cut it off from all others; return it."""
+    leader = cluster.elect(random.Random(show.seed).choice(show.names))
     cluster.put("x", "1", leader)
     cluster.partition({leader}, [server for server in cluster.servers if server != leader])
     show.stage.note(leader, "is cut off")
@@ -120,11 +123,11 @@ def transfer(show: Show) -> None:
         "The leader takes no more commands, sends the target what it lacks, and tells it to stand for election at "
         "once. The others vote for it although they hear from a leader."
     )
-    cluster = show.start_cluster(show.timing)
-    leader = cluster.wait_for_leader()
+    leader, target = random.Random(show.seed).sample(show.names, 2)
+    cluster = show.start_cluster(show.steady_timing)
+    cluster.elect(leader)
     cluster.put("x", "1", leader)
     cluster.wait_until_applied_everywhere()
-    target = next(server for server in cluster.servers if server != leader)
     mark = cluster.recorder.mark()
     cluster.transfer(target)
     began = cluster.recorder.wait_for(events.TransferBegan, since=mark)

@@ -7,7 +7,7 @@ from typing import Callable
 
 from raft_threads import events
 from raft_threads.demo.narration import configuration_text
-from raft_threads.demo.show import Show
+from raft_threads.demo.show import PATIENT_TIMING, Show
 from raft_threads.free_ports import listed
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.messages import InstallSnapshot
@@ -26,9 +26,9 @@ def membership(show: Show) -> None:
     """A cluster grows from three servers to five, and then loses its leader and a server that it cannot reach."""
     stage = show.stage
     stage.scene(f"A cluster of {show.servers}", "§6")
-    cluster = show.start_cluster(show.timing)
-    leader = cluster.wait_for_leader()
-    cluster.put("x", "1", leader)
+    cluster = show.start_cluster(show.steady_timing)
+    cluster.elect(random.Random(show.seed).choice(show.names))
+    cluster.put("x", "1")
     add_two(show, cluster)
     leader = remove_the_leader(show, cluster)
     keep_out_a_removed_server(show, cluster, leader)
@@ -102,13 +102,13 @@ def keep_out_a_removed_server(show: Show, cluster: LocalCluster, leader: str) ->
     term = cluster.node(leader).status().term
     mark = cluster.recorder.mark()
     cluster.heal()
-    for newer in (term + 1, term + 2):
+    for server in [server for server in cluster.running if server != removed]:
         cluster.recorder.wait_for(
             events.RequestVoteDisregarded,
-            lambda event: event.candidate == removed and event.term >= newer,  # noqa: B023
+            lambda event: (event.server, event.candidate) == (server, removed),  # noqa: B023
             mark,
         )
-    cluster.put("x", "4", leader)
+    cluster.put("x", "4")
     status = cluster.node(leader).status()
     stage.check(f"{leader} leads term {term} as before", (status.role, status.term) == (Role.LEADER.value, term))
     cluster.crash(removed)
@@ -124,10 +124,10 @@ def snapshot(show: Show) -> None:
         "itself writes its state, as of the last applied entry, to disk. When that is durable, the entries up to that "
         "one are discarded. Commands are served meanwhile."
     )
+    leader, down = random.Random(show.seed).sample(show.names, 2)
     chunks = EventRecorder(frozenset({events.MessageReceived}))
-    cluster = show.start_cluster(show.timing, options=Options(snapshot_threshold=THRESHOLD), observers=[chunks])
-    leader = cluster.wait_for_leader()
-    down = random.Random(show.seed).choice([server for server in cluster.servers if server != leader])
+    cluster = show.start_cluster(PATIENT_TIMING, options=Options(snapshot_threshold=THRESHOLD), observers=[chunks])
+    cluster.elect(leader)
     cluster.wait_until_applied_everywhere()
     cluster.crash(down)
     stage.note(down, "has crashed")
@@ -162,11 +162,13 @@ def lose_the_disk(show: Show, cluster: LocalCluster, server: str, chunks: EventR
     show.stage.scene(f"{server} is removed, loses its disk, and is added as a new server", "§6, §7")
     show.stage.say(
         f"Who has lost its disk has forgotten for whom it voted, and what it promised to keep: {server} must not come "
-        "back as if nothing had happened. As a new server it catches up before it votes."
+        "back as if nothing had happened. As a new server it catches up before it votes. The leader is asked for a "
+        f"snapshot before that, in which {server} is no member any more."
     )
     cluster.remove(server)
     cluster.crash(server)
     cluster.wipe(server)
+    cluster.take_snapshot(cluster.wait_for_leader())
     cluster.restart(server)
     receive_snapshot(show, cluster, server, chunks, lambda: cluster.add(server))
 

@@ -22,6 +22,8 @@ from raft_threads.timing import Timing
 # Slow enough to follow: a candidate can be seen to wait. At pace `fast`, the paper's own 150-300 ms.
 HUMAN_TIMING = Timing(1.0, 2.0, 0.25)
 FAST_TIMING = Timing(0.15, 0.3, 0.05)
+# At pace `fast` too, a leader should stay one where that is the point, even if the machine is busy.
+STEADY_TIMING = Timing(0.3, 0.6, 0.05)
 # For scenarios that choose themselves who times out: nobody else does meanwhile.
 PATIENT_TIMING = Timing(10.0, 20.0, 0.25)
 
@@ -61,6 +63,11 @@ class Show:
     def timing(self) -> Timing:
         """The times for this pace."""
         return HUMAN_TIMING if self.stage.pace == "human" else FAST_TIMING
+
+    @property
+    def steady_timing(self) -> Timing:
+        """The times for this pace, where a leader is to stay one."""
+        return HUMAN_TIMING if self.stage.pace == "human" else STEADY_TIMING
 
     def start_cluster(
         self,
