@@ -329,12 +329,12 @@ class Node:
         """
         monitor = self._monitor
         with self._lock:
-            nothing_new = not compaction.has_something_to_compact(self._state)
+            if monitor.stopping or not compaction.has_something_to_compact(self._state):
+                return self._state.log.start
             waiting = WakeUp(monitor.runtime)
-            if not (nothing_new or monitor.stopping):
-                monitor.waiting_for_snapshot.append(waiting)
-                monitor.to_apply.notify()
-        if not nothing_new and waiting.wait(timeout) is None:
+            monitor.waiting_for_snapshot.append(waiting)
+            monitor.to_apply.notify()
+        if waiting.wait(timeout) is None:
             raise OutcomeUnknown(f"the snapshot was not written within {timeout:g} s; it may be yet")
         with self._lock:
             return self._state.log.start
