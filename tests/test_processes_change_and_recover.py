@@ -1,5 +1,4 @@
-"""Server processes that are added, removed, wiped and killed under load: nothing is lost, nothing is executed twice (§6,
-§7, §8).
+"""Server processes that are added, removed, wiped and killed under load: nothing is lost, or executed twice (§6 to §8).
 
 The long run: `.venv/bin/python -m pytest -m soak tests/test_processes_change_and_recover.py`.
 """
