@@ -27,7 +27,7 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.ConfigurationChanged: lambda e: f"uses {configuration_text(e.configuration)}, by entry {e.index}",
     events.CatchUpBegan: lambda e: f"sends the log to {', '.join(e.learners)}, without a vote yet",
     events.MembershipChangeGivenUp: lambda e: f"gives up a change of the cluster: {e.reason}",
-    events.SnapshotTaken: lambda e: f"has a snapshot up to entry {e.metadata.last_included_index}, {e.size_bytes} bytes",
+    events.SnapshotTaken: lambda e: f"has a snapshot up to entry {e.metadata.last_included_index}, {e.size_bytes} B",
     events.SnapshotInstalled: lambda e: f"installed a snapshot up to entry {e.metadata.last_included_index}",
     events.TransferBegan: lambda e: f"hands over to {e.target}",
     events.TransferGivenUp: lambda e: f"goes on as leader, since {e.target} did not take over",
