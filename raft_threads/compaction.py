@@ -121,9 +121,7 @@ def begins_a_new_snapshot(state: State, request: InstallSnapshot) -> bool:
     The new one replaces the other, unless it is an earlier one of the same leader's: then it comes late.
     """
     incoming = state.incoming
-    if request.offset != 0 or is_of(incoming, request):
-        return False
-    return (
+    return request.offset == 0 and (
         incoming is None
         or incoming.term != request.term
         or incoming.last_included_index < request.last_included_index

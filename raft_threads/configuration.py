@@ -116,4 +116,4 @@ def _members(value: Any) -> Members:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and (not value or value.isprintable())
+    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()

@@ -272,6 +272,15 @@ def test_a_leader_outside_of_c_new_steps_down_once_c_new_is_committed_and_not_be
     assert not election.may_stand(leading)
 
 
+def test_a_follower_outside_of_c_new_goes_on_following_while_it_hears_from_the_leader() -> None:
+    """§6: there is nothing to step down from."""
+    log = Log([configuration_entry(1, 1, C_NEW)])
+    state = State("S1", (), 1, log=log, commit_index=1)
+    state.leader_id = "S3"
+    membership.advance_change(state)
+    assert state.leader_id == "S3"
+
+
 def test_a_leader_that_stays_in_the_cluster_goes_on_leading() -> None:
     """§6: once C_new is committed the change is over."""
     cluster = begin_cluster(*OLD, waiting=("S4",))

@@ -92,6 +92,14 @@ def test_a_snapshot_from_a_second_leader_of_our_term_is_refused() -> None:
         compaction.handle_install_snapshot(leader(1, id="n2", current_term=3), chunk(0))
 
 
+def test_a_leader_answers_a_deposed_one_with_its_term_and_follows_a_newer_one() -> None:
+    """§5.1: only within its own term there cannot be another."""
+    state = leader(1, id="n2", current_term=3)
+    assert receive(state, chunk(0, term=2)) == InstallSnapshotReply(3, 0)
+    assert receive(state, chunk(0, term=4)) == InstallSnapshotReply(4, 5)
+    assert (state.role, state.leader_id, state.current_term) == (Role.FOLLOWER, "n1", 4)
+
+
 def test_a_snapshot_that_contradicts_a_committed_entry_is_refused() -> None:
     """Fig. 3, Leader Completeness; nothing has changed then."""
     state = follower(1, 1, 1, 1, 1, commit_index=5)
@@ -207,8 +215,10 @@ def test_a_late_first_chunk_of_an_earlier_snapshot_does_not_take_the_place_of_a_
     """Fig. 13, rule 5: only a smaller index is discarded."""
     state = follower(1)
     receive(state, chunk(0, last_included_index=8))
+    receive(state, chunk(1, last_included_index=8))
     assert receive(state, chunk(0)) == InstallSnapshotReply(3, 0)
-    assert receive(state, chunk(1, last_included_index=8)) == InstallSnapshotReply(3, 11)
+    assert receive(state, chunk(2, last_included_index=8)) == InstallSnapshotReply(3)
+    assert state.log.start.last_included_index == 8
 
 
 @pytest.mark.parametrize("index", [4, 5, 8])
@@ -263,6 +273,13 @@ def test_a_snapshot_of_what_is_committed_here_is_not_needed(commit_index: int) -
     state = follower(1, 1, 2, 2, 2, 2, commit_index=commit_index)
     assert receive(state, chunk(0)) == InstallSnapshotReply(3)
     assert (state.log.first_index, state.log.last_index, state.incoming) == (1, 6, None)
+
+
+def test_a_snapshot_that_ends_before_our_own_is_not_needed() -> None:
+    """§7: what ours has replaced was committed."""
+    state = State("n2", (), 3, log=Log([], snapshot_up_to(8, 2, C3)), commit_index=8)
+    assert receive(state, chunk(0, last_included_term=1)) == InstallSnapshotReply(3)
+    assert state.log.start.last_included_index == 8
 
 
 def test_a_snapshot_is_not_wanted_any_more_when_its_entries_have_come_and_are_committed() -> None:

@@ -86,6 +86,15 @@ def test_deleting_saved_entries_makes_what_replaces_them_unsaved() -> None:
     assert terms_of(log) == [1, 2, 2]
 
 
+def test_deleting_entries_that_were_not_saved_yet_makes_none_of_them_saved() -> None:
+    """Fig. 2, State: what replaces them, and what comes before them, is still to be written."""
+    log = log_of(1)
+    for entry in entries_of(1, 1, 1, first_index=2):
+        log.append(entry)
+    log.delete_from(4)
+    assert (log.saved_index, [entry.index for entry in log.unsaved_entries()]) == (1, [2, 3])
+
+
 def test_a_late_notice_of_the_disk_never_makes_saved_entries_unsaved() -> None:
     """Log Matching (Fig. 3): what is saved further on includes what is before."""
     log = log_of(1, 1, 1)

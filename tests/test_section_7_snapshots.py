@@ -82,7 +82,8 @@ def test_first_and_last_index_of_a_term_are_looked_for_where_terms_are_known() -
     log = log_after(5, 3, 3, 4, 4)
     assert (log.first_index_of_term(3), log.last_index_of_term(3)) == (6, 6)
     assert (log.first_index_of_term(4), log.last_index_of_term(4)) == (7, 8)
-    assert (log.first_index_of_term(2), log.last_index_of_term(2)) == (None, None)
+    for unknown in (1, 2, 9):
+        assert (log.first_index_of_term(unknown), log.last_index_of_term(unknown)) == (None, None)
     assert log_after(5, 3, 4).last_index_of_term(3) == 5
     assert log_after(5, 3).last_index_of_term(3) == 5
 
@@ -94,6 +95,7 @@ def test_entries_between_two_indexes_are_found_after_a_snapshot() -> None:
     assert [entry.index for entry in log.entries_between(8, 99)] == [8]
     assert log.entries_between(9, 10) == []
     assert log.entries_between(6, 5) == []
+    assert log.entries_between(6, 4) == []
 
 
 def test_to_discard_a_prefix_is_to_forget_what_the_snapshot_replaces() -> None:
@@ -122,6 +124,8 @@ def test_the_whole_log_can_be_discarded() -> None:
     log.discard_all(snapshot_up_to(9, 2, C3))
     assert (log.first_index, log.last_index, log.last_term, log.size_bytes) == (10, 9, 2, 0)
     assert (log.configuration, log.configuration_index) == (C3, 9)
+    assert log.append_new(2, COMMAND, b"x") in log.unsaved_entries()
+    assert log.saved_index == 9
 
 
 @pytest.mark.parametrize("discard", [Log.discard_up_to, Log.discard_all])
@@ -283,6 +287,13 @@ def test_a_conflict_after_the_snapshot_deletes_what_follows_it_only() -> None:
     state = compacted(5, 3, 3, 3, 3)
     assert replication.handle_append_entries(state, append_entries(3, 3, 4, term=9, prev=(4, 3))).success
     assert terms_of(state) == [3, 4]
+
+
+def test_a_previous_entry_with_another_term_than_the_last_included_one_does_not_match() -> None:
+    """§5.3, §7: no leader of this cluster has it; one of another cluster must not slip through."""
+    state = compacted(5, 3, 3)
+    assert not replication.handle_append_entries(state, append_entries(9, term=9, prev=(5, 2))).success
+    assert terms_of(state) == [3]
 
 
 def test_a_leader_that_would_replace_the_last_included_entry_contradicts_a_committed_one() -> None:

@@ -92,6 +92,13 @@ def test_the_answer_to_a_later_round_confirms_earlier_reads_as_well() -> None:
     assert [reads.leadership_is_confirmed(state, each) for each in rounds] == [True, True, False]
 
 
+def test_the_answer_to_a_heartbeat_that_left_before_any_read_arrived_confirms_none() -> None:
+    """§8: it may have been answered before a newer leader was elected."""
+    state = leader(1)
+    reads.record_heartbeat_answer(state, "n2", state.read_round)
+    assert not reads.leadership_is_confirmed(state, reads.begin_read(state))
+
+
 def test_a_late_answer_takes_nothing_back() -> None:
     """§5.5."""
     state = leader(1)
