@@ -242,6 +242,8 @@ def test_a_server_that_becomes_leader_forgets_the_snapshot_that_was_half_here() 
     election.begin_election(state)
     election.become_leader(state)
     assert state.incoming is None
+    compaction.stop_receiving(state, chunk(0))
+    assert not compaction.wants_chunk(state, chunk(1)), "nor when the disk was busy with it meanwhile"
 
 
 def test_who_is_putting_a_snapshot_in_its_place_asks_for_the_last_chunk_again() -> None:
