@@ -34,7 +34,11 @@ class InvariantWatch:
                     self._violation = violation
 
     def forget(self, server: str) -> None:
-        """Note that a server which was removed has lost its disk; see `Invariants.forget`."""
+        """Note that a server which was removed has lost its disk; see `Invariants.forget`.
+
+        Raises InvariantViolation, be it one that was found before: nothing that happened since is known then.
+        """
+        self.check()
         with self._guard:
             self._invariants.forget(server)
 

@@ -24,6 +24,7 @@ from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
 from raft_threads.demo.tracing import Recording
 from raft_threads.held_signals import ALL_SIGNALS
+from raft_threads.invariants import InvariantViolation
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
 from raft_threads.storage import StorageError
@@ -37,6 +38,7 @@ MISHAPS = (
     CannotListen,
     ClientError,
     CommandFailed,
+    InvariantViolation,
     NotLeader,
     OSError,
     OutcomeUnknown,
