@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from raft_threads.client_messages import ServerStatus
 from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
 from raft_threads.events import Observer
-from raft_threads.free_ports import choose_addresses
+from raft_threads.free_ports import choose_addresses, keep_port
 from raft_threads.held_signals import signals_held
 from raft_threads.invariant_watch import InvariantWatch
 from raft_threads.log import LogEntry, SnapshotMetadata
@@ -74,6 +75,8 @@ class LocalCluster:
         self._say = say
         self._note = note
         self.addresses = choose_addresses(self.servers, first_port, say)
+        # Of servers that are down, until they are started again.
+        self._kept_ports: dict[str, socket.socket] = {}
         self._directory: Optional[Path] = None
 
     def __enter__(self) -> LocalCluster:
@@ -97,7 +100,9 @@ class LocalCluster:
                 self._open_all()
             except CannotListen:
                 self._close_all()
-                self._move(self.servers)
+                self.addresses.update(choose_addresses(self.servers, 0, self._say))
+                places = ", ".join(f"{server} at {address}" for server, address in self.addresses.items())
+                self._say(f"A port was taken meanwhile; now {places}.")
                 self._open_all()
             for server in self.running.values():
                 server.start()
@@ -114,17 +119,18 @@ class LocalCluster:
         with signals_held():
             began = time.monotonic()
             self.running.pop(server).stop()
+            self._keep_port(server)
             self._note(Crashed(time.monotonic(), server))
             return began
 
     def restart(self, server: str) -> None:
-        """Start a crashed server again, from its files (§5.5)."""
+        """Start a crashed server again, from its files (§5.5). Raises CannotListen if somebody took its port.
+
+        It cannot have another one: the others know where it is from their logs (§6).
+        """
         with signals_held():
-            try:
-                self._open(server)
-            except CannotListen:
-                self._move([server])
-                self._open(server)
+            self._release_port(server)
+            self._open(server)
             self.running[server].start()
 
     def restart_all(self, options: Options) -> None:
@@ -173,14 +179,17 @@ class LocalCluster:
     def _close_all(self) -> None:
         while self.running:
             self.running.popitem()[1].stop()
+        for server in self.servers:
+            self._release_port(server)
 
-    def _move(self, servers: Sequence[str]) -> None:
-        """Give servers that are down free ports, as somebody else took one of theirs after we had looked."""
-        self.addresses.update(choose_addresses(servers, 0, self._say))
-        places = ", ".join(f"{server} at {self.addresses[server]}" for server in servers)
-        for each in self.running.values():
-            each.transport.use_addresses({server: str(self.addresses[server]) for server in servers})
-        self._say(f"A port was taken meanwhile; now {places}.")
+    def _keep_port(self, server: str) -> None:
+        keeper = keep_port(self.addresses[server])
+        if keeper is not None:
+            self._kept_ports[server] = keeper
+
+    def _release_port(self, server: str) -> None:
+        if server in self._kept_ports:
+            self._kept_ports.pop(server).close()
 
     # What a test or a story does
 

@@ -52,7 +52,7 @@ class KeyValueServer:
         storage = FileStorage(data_dir, cluster, server, sync)
         transport: Optional[TcpTransport] = None
         try:
-            transport = self.transport = TcpTransport(server, cluster, addresses, self._handle_client)
+            transport = TcpTransport(server, cluster, addresses, self._handle_client)
             self.node = Node(
                 server,
                 Configuration() if join else configuration_at(addresses),

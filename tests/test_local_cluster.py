@@ -5,6 +5,7 @@ What can happen to them besides is played in virtual time, in the modules named 
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -184,6 +185,17 @@ def test_the_same_seed_draws_the_same_timeouts() -> None:
     """A random test prints its seed, and the seed replays it."""
     first, second = (LocalCluster(seed=7, first_port=0)._dice_of("n2").random() for _ in range(2))
     assert first == second
+
+
+def test_the_port_of_a_server_that_is_down_is_kept_for_it(cluster: LocalCluster) -> None:
+    """§6: its address stands in the others' logs. Nobody who looks for any free port gets it meanwhile."""
+    cluster.crash("n3")
+    kept = cluster.addresses["n3"]
+    with socket.socket() as other, pytest.raises(OSError):
+        other.bind(kept)
+    cluster.restart("n3")
+    assert cluster.addresses["n3"] == kept
+    cluster.wait_until_applied_everywhere()
 
 
 # After §5

@@ -27,31 +27,33 @@ def pre_vote(show: Show) -> None:
     )
     cluster = show.start_cluster(show.steady_timing)
     cluster.elect(random.Random(show.seed).choice(show.names))
-    leader, term = cut_off_a_follower(show, cluster)
+    leader, term, cut_off = cut_off_a_follower(show, cluster)
+    newer = cluster.node(cut_off).status().term
     mark = cluster.recorder.mark()
     cluster.heal()
-    deposed = cluster.recorder.wait_for(events.SteppedDown, lambda event: event.server == leader, mark)
-    stage.check(f"{leader} was deposed, by term {deposed.state.term}", deposed.state.term > term)
+    cluster.recorder.wait_for(events.SteppedDown, lambda event: event.server == leader, mark)
+    stage.check(f"{cut_off} came back in term {newer}, and {leader} leads term {term} no more", newer > term)
     stage.scene("With Pre-Vote: it asks first whether it would be elected", "Diss. §9.6")
     stage.say(
         "While it is cut off nobody answers, so that its term does not grow. When it is back, nobody would vote for "
         "it, as all hear from the leader; and it follows that one."
     )
     cluster.restart_all(Options(pre_vote=True))
-    leader, term = cut_off_a_follower(show, cluster)
+    leader, term, cut_off = cut_off_a_follower(show, cluster)
+    same = cluster.node(cut_off).status().term
     cluster.heal()
-    cluster.put("x", "2", leader)
+    cluster.put("x", "2")
     cluster.wait_until_applied_everywhere()
-    status = cluster.node(leader).status()
-    stage.check(f"{leader} leads term {term} as before", (status.role, status.term) == (Role.LEADER.value, term))
+    show.say_if_it_leads_as_before(cluster, leader, term)
+    stage.check(f"{cut_off} came back in term {same}, in which {leader} leads", same == term)
     show.check_everything(cluster)
 
 
-def cut_off_a_follower(show: Show, cluster: LocalCluster) -> tuple[str, int]:
-    """Cut a follower off until it has timed out some times; return the leader and its term."""
-    leader = cluster.wait_for_leader()
-    cluster.put("x", "1", leader)
+def cut_off_a_follower(show: Show, cluster: LocalCluster) -> tuple[str, int, str]:
+    """Cut a follower off until it has timed out some times; return the leader, its term, and the follower."""
+    cluster.put("x", "1")
     cluster.wait_until_applied_everywhere()
+    leader = cluster.wait_for_leader()
     cut_off = next(server for server in cluster.servers if server != leader)
     timeouts = TIMEOUTS[show.stage.pace]
     term = cluster.node(leader).status().term
@@ -62,8 +64,8 @@ def cut_off_a_follower(show: Show, cluster: LocalCluster) -> tuple[str, int]:
         lambda: len(cluster.recorder.events(events.ElectionTimedOut, cut_off, since=mark)) >= timeouts,
         f"{cut_off} times out {timeouts} times",
     )
-    show.stage.note(cut_off, f"is back, in term {cluster.node(cut_off).status().term}")
-    return leader, term
+    show.stage.note(cut_off, "can be reached again")
+    return leader, term, cut_off
 
 
 def check_quorum(show: Show) -> None:
@@ -97,8 +99,9 @@ def check_quorum(show: Show) -> None:
 
 def cut_off_the_leader(show: Show, cluster: LocalCluster) -> str:
     """Have a server elected, and cut it off from all others; return it."""
-    leader = cluster.elect(random.Random(show.seed).choice(show.names))
-    cluster.put("x", "1", leader)
+    cluster.elect(random.Random(show.seed).choice(show.names))
+    cluster.put("x", "1")
+    leader = cluster.wait_for_leader()
     cluster.partition({leader}, [server for server in cluster.servers if server != leader])
     show.stage.note(leader, "is cut off")
     return leader
@@ -126,14 +129,14 @@ def transfer(show: Show) -> None:
     leader, target = random.Random(show.seed).sample(show.names, 2)
     cluster = show.start_cluster(show.steady_timing)
     cluster.elect(leader)
-    cluster.put("x", "1", leader)
+    cluster.put("x", "1")
     cluster.wait_until_applied_everywhere()
     mark = cluster.recorder.mark()
     cluster.transfer(target)
     began = cluster.recorder.wait_for(events.TransferBegan, since=mark)
     took_over = cluster.recorder.wait_for(events.BecameLeader, lambda event: event.server == target, mark)
     handed_over = took_over.when - began.when
-    cluster.put("x", "2", target)
+    cluster.put("x", "2")
     cluster.wait_until_applied_everywhere()
     stage.scene(f"{target} crashes: now the others must notice that first", "§5.2")
     mark = cluster.recorder.mark()

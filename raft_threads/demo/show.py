@@ -16,6 +16,7 @@ from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log_drawing import draw_logs
 from raft_threads.options import Options
+from raft_threads.state import Role
 from raft_threads.surroundings import Surrounding
 from raft_threads.timing import Timing
 
@@ -114,6 +115,12 @@ class Show:
             self.stage.line("   " + line)
         self.stage.aside("[ ] known to be committed  ( ) not known to be")
         self.stage.pause(2.0)
+
+    def say_if_it_leads_as_before(self, cluster: LocalCluster, leader: str, term: int) -> None:
+        """Say that `leader` still leads its `term`; on a busy machine it may have lost it for other reasons."""
+        status = cluster.node(leader).status()
+        if (status.role, status.term) == (Role.LEADER.value, term):
+            self.stage.note(leader, f"leads term {term} as before")
 
     def check(self, what: str, check: Callable[[], object]) -> None:
         """Run one of the cluster's checks, and say whether it holds."""
