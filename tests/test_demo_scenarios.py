@@ -179,6 +179,22 @@ def test_the_shell_takes_commands_from_a_pipe(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_shell_takes_what_operators_ask_for(tmp_path: Path) -> None:
+    """docs/demo.md: servers come and go, logs are compacted, leadership is handed over (§6, §7; Diss. §3.10)."""
+    commands = ["increment x", "add 4", "members", "remove 4", "members", "crash 4", "wipe 4", "restart 4"]
+    commands += ["timeout 2", "transfer 2", "transfer 1", "snapshot 1", "snapshot 2", "snapshot 3", "snapshot 4"]
+    commands += ["add 4", "transfer 4", "log", "increment x"]
+    commands += ["wipe 1", "crash 1", "wipe 1", "remove 9", "add 1", "put y z", "increment y"]
+    played = demo(tmp_path, "shell", "--pace", "fast", stdin="\n".join([*commands, ""]))
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert re.findall(r"^   (n1 n2 n3.*)$", played.stdout, re.MULTILINE) == ["n1 n2 n3 n4", "n1 n2 n3"]
+    texts = ["uses C_new = n1 n2 n3 n4", "installs a snapshot", "to stand for election at once", "[="]
+    texts += ["n1 is running; crash it first", "n1 has lost its disk, and belongs to", "n1 is down", "a whole number"]
+    assert [text for text in texts if text not in played.stdout] == []
+    assert re.findall(r"^   ([0-9]+)$", played.stdout, re.MULTILINE) == ["1", "2"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_port_in_use_is_replaced_and_said_so(tmp_path: Path) -> None:
     """docs/demo.md: it takes free ones."""
     with socket.socket() as occupied:
