@@ -75,7 +75,6 @@ class ElectionThread:
         if not pre_vote.would_be_elected(self._state):
             monitor.narrator.tell(ElectionTimedOut)
         election.begin_election(self._state, told_to_stand=monitor.stand_at_once)
-        monitor.stand_at_once = False
         monitor.restart_election_timer()
         monitor.react(before)
         monitor.save()

@@ -169,3 +169,5 @@ def follow_configuration(state: State) -> None:
     for gone in state.match_index.keys() - {state.id, *state.peers}:
         del state.next_index[gone], state.match_index[gone]
         state.acknowledged_round.pop(gone, None)
+    if state.transfer_target not in state.peers:
+        state.transfer_target = None  # who was removed cannot take over (Diss. §3.10)

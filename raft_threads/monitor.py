@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
-from raft_threads import check_quorum, membership, replication
+from raft_threads import check_quorum, election, membership, replication
 from raft_threads.disk import Disk
 from raft_threads.events import ElectionTimerSet, Glimpse, Observer, Stopped, glimpse
 from raft_threads.narrator import Narrator
@@ -127,7 +127,11 @@ class Monitor:
             self.wake_peer_threads()
 
     def _enter_role(self, before: Glimpse) -> None:
-        """A new candidacy or leadership owes its peers nothing yet; a former leader needs an election timer again."""
+        """A new candidacy or leadership owes its peers nothing yet; a former leader needs an election timer again.
+
+        Who was told to stand, and has not yet, need not any more: the term of that leader is over, or we have stood.
+        """
+        self.stand_at_once = False
         for link in self.links.values():
             link.heartbeat_at = link.retry_at = 0.0
             link.answered_at = self.now()
@@ -232,7 +236,7 @@ class Monitor:
 
     def stand_for_election_at_once(self) -> None:
         """Behave as if the election timeout had elapsed, whatever the leader sends meanwhile (Diss. §3.10)."""
-        self.stand_at_once = True
+        self.stand_at_once = election.may_stand(self.state)
         self.election_due.notify()
 
     # The disk (Fig. 2)

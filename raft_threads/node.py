@@ -168,8 +168,7 @@ class Node:
         The others hear the candidate even if they hear from a leader, as in a leadership transfer (§6; Diss. §3.10).
         """
         with self._lock:
-            if self._state.role is not Role.LEADER:
-                self._monitor.stand_for_election_at_once()
+            self._monitor.stand_for_election_at_once()
 
     # For clients (§8)
 

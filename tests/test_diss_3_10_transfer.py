@@ -199,3 +199,11 @@ def test_leadership_goes_over_without_an_election_timeout() -> None:
     replicate(cluster, "n3", "n1")
     assert cluster["n3"].commit_index == 3
     assert cluster["n3"].configuration == Configuration(members(*THREE))
+
+
+def test_a_server_that_is_removed_cannot_take_over() -> None:
+    """§6: the leader takes commands again."""
+    state = leader(1, current_term=1)
+    transfer.begin_transfer(state, "n3")
+    membership.append_configuration(state, Configuration.of(["n1", "n2"]))
+    assert transfer.takes_commands(state) and not transfer.timeout_now_is_due(state, "n3")

@@ -95,6 +95,19 @@ def test_a_transfer_that_makes_no_sense_is_refused(cluster: SimulatedCluster, ta
     cluster.put("x", "1", via="n1")
 
 
+def test_who_was_told_to_stand_does_not_once_there_is_a_newer_leader(cluster: SimulatedCluster) -> None:
+    """Diss. §3.10: the leader that wanted it leads no more; and who has become leader so stands only once."""
+    cluster.elect("n1")
+    cluster.put("x", "1")
+    cluster.transfer("n2")
+    cluster.run_until(lambda: cluster.state("n2").role is Role.LEADER, "n2 leads")
+    cluster.transfer("n3")
+    cluster.run_until(lambda: cluster.state("n3").role is Role.LEADER, "n3 leads")
+    term = cluster.state("n3").current_term
+    cluster.run_for(5)
+    assert cluster.state("n3").current_term == term and not cluster.node("n2")._monitor.stand_at_once
+
+
 # Pre-Vote (Diss. §9.6)
 
 
