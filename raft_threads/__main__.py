@@ -11,6 +11,7 @@ from raft_threads import __version__
 from raft_threads.client_arguments import add_client_commands
 from raft_threads.diagram_command import add_diagram
 from raft_threads.history_command import add_check_history
+from raft_threads.operator_arguments import add_operator_commands
 from raft_threads.serve_arguments import add_serve
 from raft_threads.simulation.command import add_simulate
 
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_serve(commands)
     add_client_commands(commands)
+    add_operator_commands(commands)
     add_simulate(commands)
     add_diagram(commands)
     add_check_history(commands)

@@ -17,6 +17,8 @@ class Address(NamedTuple):
 
 
 _ADDRESS = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+# As long as a name may be in a message and in a configuration (docs/wire-format.md).
+_LONGEST_ADDRESS = 255
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -25,6 +27,8 @@ def parse_address(text: str) -> Address:
     match = _ADDRESS.fullmatch(text)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise ValueError(f"{text!r} is not an address; write host:port, or [host]:port for IPv6")
+    if len(text) > _LONGEST_ADDRESS or not text.isprintable():
+        raise ValueError(f"an address has at most {_LONGEST_ADDRESS} printable characters, unlike {text[:30]!r}...")
     return Address(match["bracketed"] or match["plain"], int(match["port"]))
 
 

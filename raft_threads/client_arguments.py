@@ -1,12 +1,13 @@
-"""The arguments of the client commands: `put`, `get`, `delete`, `append`, `cas`, `status` (§8)."""
+"""The arguments of the client commands: `put`, `get`, `delete`, `append`, `cas`, `increment`, `status` (§8)."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Union
 
 from raft_threads.addresses import Address, parse_cluster
 from raft_threads.client_commands import run_client_command
+from raft_threads.kv import MAX_COUNTER
 
 EXAMPLE_CLUSTER = "n1=127.0.0.1:3300,n2=127.0.0.1:3301,n3=127.0.0.1:3302"
 
@@ -23,6 +24,10 @@ def add_client_commands(commands: Any) -> None:
     cas.add_argument("values", metavar="[EXPECTED] NEW", nargs="+", help="the value it should hold, and the new one")
     cas.add_argument("--absent", action="store_true", help="expect that there is no such key; give NEW alone")
     cas.set_defaults(complete=complete_cas_arguments)
+    increment = add_client_command(
+        commands, "increment", "add BY to the whole number that KEY holds, 0 if there is none; print the sum", key
+    )
+    increment.add_argument("by", metavar="BY", nargs="?", type=parse_amount, default=1, help="what to add (default: 1)")
     status = add_client_command(commands, "status", "show how every server is", {})
     status.add_argument("--json", action="store_true", help="print a list of JSON objects instead of a table")
 
@@ -33,27 +38,37 @@ def add_client_command(
     """Add the parser of a client command with its positional arguments, and return it."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=purpose, description=purpose)
     add_cluster_arguments(parser)
-    parser.add_argument(
-        "--timeout", type=parse_seconds, default=5.0, metavar="S", help="give up after S seconds (default: 5)"
-    )
+    add_timeout(parser)
     for positional, explanation in positionals.items():
         parser.add_argument(positional, metavar=positional.upper(), help=explanation)
     parser.set_defaults(parser=parser, complete=lambda parser, arguments: None, run=run_client_command)
     return parser
 
 
-def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what says which cluster is meant."""
+def add_timeout(parser: argparse.ArgumentParser, default: Union[float, str, None] = 5.0, told: str = "5") -> None:
+    """Add how long a client waits; the help says that the default is as `told`."""
+    parser.add_argument(
+        "--timeout",
+        type=parse_seconds,
+        default=default,
+        metavar="S",
+        help=f"give up after S seconds (default: {told})",
+    )
+
+
+def add_cluster_arguments(parser: argparse.ArgumentParser, required: bool = True, name: str = "raft") -> None:
+    """Add what says which cluster is meant: the servers, `required` or not, and the cluster's `name` by default."""
     parser.add_argument(
         "--cluster",
-        required=True,
+        required=required,
+        default=None if required else argparse.SUPPRESS,
         type=parse_servers,
         metavar="SERVERS",
         help=f"all servers as id=host:port, like {EXAMPLE_CLUSTER}; IPv6 as n1=[::1]:3300",
     )
     parser.add_argument(
         "--cluster-name",
-        default="raft",
+        default=name,
         type=parse_name,
         metavar="NAME",
         help="only servers and clients of one name talk to each other (default: raft)",
@@ -81,6 +96,17 @@ def parse_name(text: str) -> str:
     if not (0 < len(text) <= 255 and text.isprintable()):
         raise argparse.ArgumentTypeError("a name has 1 to 255 printable characters")
     return text
+
+
+def parse_amount(text: str) -> int:
+    """Return a whole number that a counter can hold."""
+    try:
+        amount = int(text) if len(text) <= 20 else MAX_COUNTER + 1
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from error
+    if abs(amount) > MAX_COUNTER:
+        raise argparse.ArgumentTypeError(f"{text[:30]} is more than a counter can hold")
+    return amount
 
 
 def parse_seconds(text: str) -> float:

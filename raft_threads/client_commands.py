@@ -1,4 +1,4 @@
-"""`raft-threads put, get, delete, append, cas, status`: the client (§8) for a terminal and for scripts.
+"""`raft-threads put, get, delete, append, cas, increment, status`: the client (§8) for a terminal and for scripts.
 
 Exit codes: 0 done, 1 the answer is no (no such key, another value, no server answers), 3 surely not executed,
 4 may have been executed. argparse itself exits with 2.
@@ -12,18 +12,25 @@ import sys
 from dataclasses import asdict
 from typing import Callable
 
-from raft_threads.client import Client, MayHaveHappened, ServerReport, SurelyFailed
+from raft_threads.client import Client, MayHaveHappened, SurelyFailed
+from raft_threads.server_reports import ServerReport
 
 DONE, NO, SURELY_FAILED, MAY_HAVE_HAPPENED = 0, 1, 3, 4
 
 
+Run = Callable[[Client, argparse.Namespace], int]
+
+
 def run_client_command(arguments: argparse.Namespace) -> int:
     """Run the client command that `arguments` name; return the exit code."""
-    with Client(
-        arguments.cluster, cluster_name=arguments.cluster_name, timeout=arguments.timeout
-    ) as client:
+    return run_with_client(_COMMANDS[arguments.command], arguments)
+
+
+def run_with_client(run: Run, arguments: argparse.Namespace) -> int:
+    """Give `run` a client of the cluster in `arguments`; return the exit code, which also says how it failed."""
+    with Client(arguments.cluster, cluster_name=arguments.cluster_name, timeout=arguments.timeout) as client:
         try:
-            return _COMMANDS[arguments.command](client, arguments)
+            return run(client, arguments)
         except SurelyFailed as error:
             complain(arguments, f"surely not executed: {error}")
             return SURELY_FAILED
@@ -83,6 +90,12 @@ def cas(client: Client, arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def increment(client: Client, arguments: argparse.Namespace) -> int:
+    """Add to a key's value, and print the sum."""
+    print(client.increment(arguments.key, arguments.by))
+    return DONE
+
+
 def status(client: Client, arguments: argparse.Namespace) -> int:
     """Print how the servers are, as a table or as JSON."""
     reports = client.status()
@@ -96,6 +109,7 @@ def status(client: Client, arguments: argparse.Namespace) -> int:
 def table(reports: list[ServerReport]) -> list[str]:
     """Return the lines of the status table."""
     header = ["id", "address", "role", "term", "leader", "commit_index", "last_applied", "last_log_index"]
+    header += ["snapshot_index", "snapshot_bytes", "log_bytes"]
     rows = [header]
     for report in reports:
         values = asdict(report)
@@ -105,11 +119,12 @@ def table(reports: list[ServerReport]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-_COMMANDS: dict[str, Callable[[Client, argparse.Namespace], int]] = {
+_COMMANDS: dict[str, Run] = {
     "put": put,
     "get": get,
     "delete": delete,
     "append": append,
     "cas": cas,
+    "increment": increment,
     "status": status,
 }

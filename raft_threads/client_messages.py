@@ -26,9 +26,38 @@ class Welcome:
 
 @dataclass(frozen=True)
 class Command:
-    """A client's command for the state machine: bytes that Raft does not look into. `timeout` is in seconds."""
+    """A client's command for the state machine: bytes that Raft does not look into. `timeout` is in seconds.
+
+    In a session (§8) it has a number of its own, and says which is the first that the client has no answer to yet.
+    Without a session it may be executed twice if it is sent twice.
+    """
 
     command: bytes
+    timeout: float
+    client_id: Optional[int] = None
+    sequence: Optional[int] = None
+    first_unanswered: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Register:
+    """A client wants a session (§8; Diss. §6.3, RegisterClient). `timeout` is in seconds."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The client has a session: the id is the index of the log entry that opened it."""
+
+    client_id: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """A read that writes nothing to the log (§8). The answer is a CommandResult. `timeout` is in seconds."""
+
+    query: bytes
     timeout: float
 
 
@@ -45,6 +74,7 @@ class Outcome(Enum):
     NOT_LEADER = "not_leader"  # surely not executed: ask the leader
     FAILED = "failed"  # surely not executed
     UNKNOWN = "unknown"  # may have been executed, or may be yet
+    SESSION_EXPIRED = "session_expired"  # not executed by this request; by an earlier one, nobody can tell any more
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,65 @@ class ServerStatus:
     commit_index: int
     last_applied: int
     last_log_index: int
+    # What compaction is about (§7): up to where the snapshot reaches, and how large it and the log after it are.
+    snapshot_index: int = 0
+    snapshot_bytes: int = 0
+    log_bytes: int = 0
+
+
+# What an operator asks for
+
+
+@dataclass(frozen=True)
+class MembersRequest:
+    """Asks the leader which servers the cluster has (§6)."""
+
+
+@dataclass(frozen=True)
+class MembersReply:
+    """The servers, each `id=host:port`; during a change, those of C_old, and those that there will be."""
+
+    members: tuple[str, ...]
+    new_members: Optional[tuple[str, ...]] = None
+
+
+class Change(Enum):
+    """How an operator says what the cluster is to become."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    SET = "set"
+
+
+@dataclass(frozen=True)
+class ChangeMembers:
+    """Change the cluster (§6): add or set `id=host:port`, remove `id`. Answered by MembersReply when it is done."""
+
+    change: Change
+    members: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True)
+class TransferLeadership:
+    """Hand leadership over to `target`; None leaves the choice to the leader (Diss. §3.10). Answered by Done."""
+
+    target: Optional[str]
+    timeout: float
+
+
+@dataclass(frozen=True)
+class TakeSnapshot:
+    """Have this server compact its log now (§7). Answered by Done when the snapshot is durable."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an operator asked for was done; `message` says what came of it, in one line."""
+
+    message: str
 
 
 @dataclass(frozen=True)

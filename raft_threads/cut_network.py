@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Callable
 
 from raft_threads.messages import Reply, Request
@@ -68,6 +68,10 @@ class CuttableTransport:
     def start(self, handle_request: HandleRequest) -> None:
         """Start the transport beneath."""
         self._transport.start(handle_request)
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Reach servers at `addresses` from now on."""
+        self._transport.use_addresses(addresses)
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request` if that direction is whole; lose the reply if the other is cut, even meanwhile."""

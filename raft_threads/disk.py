@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Optional
 
 from raft_threads.runtime import Runtime
@@ -44,6 +46,26 @@ class Disk:
         if self._writes_done < needed:
             self._write()
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the disk for what the caller does in here (§7): nobody else writes meanwhile.
+
+        Called with the lock held; lets go of it while it waits for its turn. Raises StorageError as `save` does.
+        """
+        while self._writing:
+            self.write_ended.wait()
+        if self._failure is not None:
+            raise self._failure
+        self._writing = True
+        try:
+            yield
+        except StorageError as error:
+            self._failure = error
+            raise
+        finally:
+            self._writing = False
+            self.write_ended.notify_all()
+
     def _write(self) -> None:
         self._writing = True
         self._writes_begun += 1
@@ -59,17 +81,23 @@ class Disk:
 
     def _write_unsaved(self) -> None:
         """Write what the disk does not hold: term and vote first, so that no saved entry is ahead of the saved term."""
-        state = self._state
+        state, log = self._state, self._state.log
         term_and_vote = None if state.term_and_vote_are_saved() else state.term_and_vote
-        entries = state.log.unsaved_entries()
+        start_index = log.start.last_included_index
+        begins_anew = start_index != log.saved_start_index
+        entries = log.all_entries() if begins_anew else log.unsaved_entries()
         self._lock.release()
         try:
             if term_and_vote is not None:
                 self._storage.save_term_and_vote(*term_and_vote)
-            self._storage.save_entries(entries)
+            if begins_anew:
+                self._storage.replace_log(entries)  # what the snapshot has replaced goes from the disk, too (§7)
+            else:
+                self._storage.save_entries(entries)
         finally:
             self._lock.acquire()
         if term_and_vote is not None:
             state.saved_term_and_vote = term_and_vote
+        log.saved_start_index = start_index
         if entries:
             state.log.mark_saved(entries[-1].index, entries[-1].term)

@@ -7,7 +7,7 @@ on plain state, never blocks, and is called with the lock held.
 from __future__ import annotations
 
 from raft_threads.log import NO_OP, Log
-from raft_threads.messages import AppendEntriesReply, Reply, RequestVote, RequestVoteReply
+from raft_threads.messages import AppendEntriesReply, InstallSnapshotReply, Reply, RequestVote, RequestVoteReply
 from raft_threads.state import Role, State
 
 # Terms (§5.1; Fig. 2, "All Servers")
@@ -28,6 +28,10 @@ def become_follower(state: State) -> None:
     state.votes = {}
     state.next_index = {}
     state.match_index = {}
+    state.catch_up = None
+    state.acknowledged_round = {}
+    state.transfer_target = None
+    state.pre_votes = None
 
 
 def is_stale(state: State, term: int) -> bool:
@@ -36,6 +40,21 @@ def is_stale(state: State, term: int) -> bool:
 
 
 # The voter (Fig. 2, "RequestVote RPC: Receiver implementation")
+
+
+def disregards(request: RequestVote, hears_from_leader: bool) -> bool:
+    """Return whether to disregard a RequestVote: neither its term counts nor is there a vote (§6).
+
+    `hears_from_leader` says whether we have heard from a current leader within the minimum election timeout. Servers
+    that were removed do not know it; without this rule they could depose one leader after the other. A candidate that
+    the leader itself has told to stand is heard all the same (Diss. §3.10).
+    """
+    return hears_from_leader and not request.told_to_stand
+
+
+def disregarding_reply(state: State) -> RequestVoteReply:
+    """Return the answer to a RequestVote that is disregarded; it is of our own term, so it counts for nobody (§6)."""
+    return RequestVoteReply(term=state.current_term, vote_granted=False)
 
 
 def handle_request_vote(state: State, request: RequestVote) -> RequestVoteReply:
@@ -72,19 +91,21 @@ def is_at_least_as_up_to_date(log: Log, last_log_index: int, last_log_term: int)
 def restarts_election_timer(reply: Reply, request_term: int) -> bool:
     """Return whether a request that we answered so counts as hearing from a leader or candidate (Fig. 2, "Followers").
 
-    An AppendEntries counts when it is from the current leader, even if its entries do not fit our log. A RequestVote
-    counts only when we granted it.
+    An AppendEntries counts when it is from the current leader, even if its entries do not fit our log, and so does each
+    chunk of a snapshot (Fig. 13). A RequestVote counts only when we granted it.
     """
-    if isinstance(reply, AppendEntriesReply):
+    if isinstance(reply, (AppendEntriesReply, InstallSnapshotReply)):
         return reply.term == request_term
-    return reply.vote_granted
+    return isinstance(reply, RequestVoteReply) and reply.vote_granted
 
 
 # The candidate (Fig. 2, "Candidates")
 
 
-def begin_election(state: State) -> None:
+def begin_election(state: State, told_to_stand: bool = False) -> None:
     """Start an election: a new term, candidate state, a vote for ourselves (§5.2).
+
+    `told_to_stand` says whether a leader wants it so (Diss. §3.10); otherwise the election timeout has elapsed.
 
     The shell then saves term and vote, restarts the election timer, and sends RequestVote to all other servers.
     """
@@ -93,6 +114,22 @@ def begin_election(state: State) -> None:
     state.leader_id = None
     state.voted_for = state.id
     state.votes = {state.id: True}
+    state.pre_votes = None
+    state.told_to_stand = told_to_stand
+
+
+def may_stand(state: State) -> bool:
+    """Return whether we may start elections: only as a server of the cluster, and not as leader (§6).
+
+    Who is not in the configuration in force counts all the same while that is not known to be committed, if it was in
+    the one before: it may be the only one that has C_new, and then nobody else can be elected (Diss. §4.2.2).
+    """
+    log = state.log
+    may_be_rolled_back = log.configuration_index > state.commit_index
+    return state.role is not Role.LEADER and (
+        state.id in log.configuration
+        or (may_be_rolled_back and state.id in log.configuration_at(log.configuration_index - 1))
+    )
 
 
 def vote_request(state: State) -> RequestVote:
@@ -102,6 +139,7 @@ def vote_request(state: State) -> RequestVote:
         candidate_id=state.id,
         last_log_index=state.log.last_index,
         last_log_term=state.log.last_term,
+        told_to_stand=state.told_to_stand,
     )
 
 
@@ -124,8 +162,9 @@ def answers_our_candidacy(state: State, request: RequestVote, reply: RequestVote
 
 
 def become_leader_if_elected(state: State) -> None:
-    """Become leader once a majority of the full cluster has voted for us in this term (§5.2)."""
-    if state.role is Role.CANDIDATE and state.is_majority(sum(state.votes.values())):
+    """Become leader once a majority of the configuration in force has voted for us in this term (§5.2, §6)."""
+    voters = {server for server, granted in state.votes.items() if granted}
+    if state.role is Role.CANDIDATE and state.configuration.is_majority(voters):
         become_leader(state)
 
 
@@ -134,6 +173,7 @@ def become_leader(state: State) -> None:
     state.role = Role.LEADER
     state.leader_id = state.id
     state.votes = {}
+    state.incoming = None
     state.next_index = {peer: state.log.last_index + 1 for peer in state.peers}
     state.match_index = {peer: 0 for peer in state.peers}
     state.match_index[state.id] = state.log.saved_index

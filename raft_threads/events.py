@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, Protocol
 
-from raft_threads.log import LogEntry
+from raft_threads.configuration import Configuration
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import Reply, Request
 from raft_threads.state import Role, State
 
@@ -28,6 +29,7 @@ class Glimpse(NamedTuple):
     last_applied: int
     last_log_index: int
     last_log_term: int
+    last_included_index: int = 0
 
 
 def glimpse(state: State) -> Glimpse:
@@ -41,6 +43,7 @@ def glimpse(state: State) -> Glimpse:
         state.last_applied,
         state.log.last_index,
         state.log.last_term,
+        state.log.start.last_included_index,
     )
 
 
@@ -55,9 +58,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Restarted(Event):
-    """The server started, with what its disk held: term and vote in the state, and all of its log (Restart)."""
+    """The server started, with what its disk held: term and vote in the state, and all of its log (Restart).
+
+    `start` tells of the snapshot that the log follows on; without one, of the configuration that it was started with.
+    """
 
     entries: tuple[LogEntry, ...]
+    start: SnapshotMetadata
 
 
 @dataclass(frozen=True)
@@ -149,15 +156,134 @@ class CommitAdvanced(Event):
 
 @dataclass(frozen=True)
 class Applied(Event):
-    """The state machine applied `entry` and gave `result`, which is empty for a no-op (§5.3)."""
+    """The state machine applied `entry` and gave `result`, which is empty for a no-op (§5.3).
+
+    None is the result of a command whose session is not known any more: it was not executed (§8).
+    """
 
     entry: LogEntry
-    result: bytes
+    result: Optional[bytes]
+
+
+# §6
+
+
+@dataclass(frozen=True)
+class ConfigurationChanged(Event):
+    """Another configuration is in force: that of entry `index`, which was appended, or is the latest one left (§6)."""
+
+    index: int
+    configuration: Configuration
+
+
+@dataclass(frozen=True)
+class CatchUpBegan(Event):
+    """The leader began to replicate to `learners`, which do not vote yet (§6)."""
+
+    learners: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CatchUpRoundEnded(Event):
+    """`learner` has what the log held when the round began (Diss. §4.2.1); the round took `seconds`."""
+
+    learner: str
+    round: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MembershipChangeGivenUp(Event):
+    """The new servers did not catch up; the cluster stays as it is (§6)."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RequestVoteDisregarded(Event):
+    """`candidate` asked for a vote while this server hears from a leader: neither term nor vote changed (§6)."""
+
+    candidate: str
+    term: int
+
+
+# §7
+
+
+@dataclass(frozen=True)
+class SnapshotTaken(Event):
+    """A snapshot of `metadata` is durable, and the log begins after it now (§7, Fig. 12)."""
+
+    metadata: SnapshotMetadata
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class SnapshotInstalled(Event):
+    """A leader's snapshot of `metadata` replaced the log; `retained` if the entries after it were kept (Fig. 13)."""
+
+    metadata: SnapshotMetadata
+    retained: bool
+
+
+@dataclass(frozen=True)
+class StateMachineReset(Event):
+    """The state machine is what the snapshot of `metadata` says (Fig. 13, rule 8); after a restart, too."""
+
+    metadata: SnapshotMetadata
+
+
+# §8
+
+
+@dataclass(frozen=True)
+class ReadServed(Event):
+    """A read was answered without the log: leadership was confirmed, all up to `read_index` is applied (§8)."""
+
+    read_index: int
+
+
+# Diss. §3.10, §6.2, §9.6
+
+
+@dataclass(frozen=True)
+class PreVoteBegan(Event):
+    """The server asks whether it would be elected, before it stands (Diss. §9.6)."""
+
+
+@dataclass(frozen=True)
+class PreVoteReceived(Event):
+    """`voter` said whether it would vote for this server (Diss. §9.6)."""
+
+    voter: str
+    granted: bool
+
+
+@dataclass(frozen=True)
+class TransferBegan(Event):
+    """The leader hands over to `target`, and takes no commands meanwhile (Diss. §3.10)."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class TransferGivenUp(Event):
+    """`target` did not take over in time: this server goes on as leader (Diss. §3.10)."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class LostContact(Event):
+    """The leader has not heard from a majority for an election timeout, and steps down (Diss. §6.2)."""
+
+
+# Messages
 
 
 @dataclass(frozen=True)
 class MessageSent(Event):
-    """A request left for `peer` (RequestVote, AppendEntries)."""
+    """A request left for `peer`."""
 
     peer: str
     message: Request

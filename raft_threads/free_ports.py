@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.rpc_server import CannotListen
@@ -58,6 +58,19 @@ def _socket() -> socket.socket:
     probe = socket.socket()
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return probe
+
+
+def keep_port(address: Address) -> Optional[socket.socket]:
+    """Keep the port of a server that is down from those who look for any free one; return what is to be closed in the
+    end, None when somebody has the port already.
+    """
+    keeper = _socket()
+    try:
+        keeper.bind(address)
+    except OSError:
+        keeper.close()
+        return None
+    return keeper
 
 
 def listed(values: Sequence[object]) -> str:

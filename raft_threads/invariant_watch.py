@@ -33,6 +33,15 @@ class InvariantWatch:
                 except InvariantViolation as violation:
                     self._violation = violation
 
+    def forget(self, server: str) -> None:
+        """Note that a server which was removed has lost its disk; see `Invariants.forget`.
+
+        Raises InvariantViolation, be it one that was found before: nothing that happened since is known then.
+        """
+        self.check()
+        with self._guard:
+            self._invariants.forget(server)
+
     def check(self) -> None:
         """Raise the InvariantViolation that was found first, if there was one."""
         with self._guard:

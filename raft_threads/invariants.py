@@ -10,10 +10,28 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from raft_threads import events
+from raft_threads.configuration import Configuration
 from raft_threads.events import Event, EventKinds
 from raft_threads.known_entries import Committed, KnownEntries, same_entry
 from raft_threads.log import LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, Request, RequestVote, RequestVoteReply
+from raft_threads.membership_invariants import (
+    check_configuration_in_force,
+    check_covers_only_what_was_applied,
+    check_keeps_what_follows,
+    check_may_stop_leading,
+    check_new_configuration,
+    check_snapshot,
+    describe,
+)
+from raft_threads.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PreVote,
+    RequestVote,
+    RequestVoteReply,
+)
 from raft_threads.server_invariants import (
     COMMITMENT,
     ELECTION_SAFETY,
@@ -21,6 +39,7 @@ from raft_threads.server_invariants import (
     LEADER_COMPLETENESS,
     LOG_MATCHING,
     MESSAGES,
+    PERSISTENCE,
     STATE_MACHINE_SAFETY,
     InvariantViolation,
     check_state,
@@ -31,6 +50,7 @@ from raft_threads.watched_server import (
     check_append_entries,
     check_reply_is_of_the_term,
     check_request_vote,
+    is_majority,
 )
 
 __all__ = ["Invariants", "InvariantViolation", "check_state"]
@@ -54,8 +74,9 @@ class Invariants:
     kinds: Optional[EventKinds] = None
 
     def __init__(self, servers: Sequence[str]) -> None:
-        """Watch `servers`, which are all of the cluster."""
+        """Watch `servers`, which the cluster begins with; others may come to be added (§6)."""
         self._servers = {server: WatchedServer(server) for server in servers}
+        self._first_configuration = Configuration.of(servers)
         self._elections: dict[int, Election] = {}
         self._newest_elected_term = 0
         self._entries = KnownEntries()
@@ -63,7 +84,7 @@ class Invariants:
         self._acknowledged: dict[int, dict[str, int]] = {}
         self._committed = Committed()
         # Who applied each entry first, with which result.
-        self._applied: list[tuple[str, LogEntry, bytes]] = []
+        self._applied: list[tuple[str, LogEntry, Optional[bytes]]] = []
         self._checks: dict[type[Event], Callable[[WatchedServer, Any], None]] = {
             events.Restarted: self._restarted,
             events.VoteGranted: self._vote_granted,
@@ -78,16 +99,31 @@ class Invariants:
             events.MessageSent: self._message_sent,
             events.MessageReceived: self._message_received,
             events.ReplySent: self._reply_sent,
+            events.ConfigurationChanged: self._configuration_changed,
+            events.SteppedDown: self._stepped_down,
+            events.LostContact: self._lost_contact,
+            events.SnapshotTaken: self._snapshot_taken,
+            events.SnapshotInstalled: self._snapshot_installed,
+            events.StateMachineReset: self._state_machine_reset,
         }
 
     def observe(self, event: Event) -> None:
         """Check that `event` may happen. Raises InvariantViolation; later events mean nothing then."""
-        server = self._servers[event.server]
+        server = self._servers.setdefault(event.server, WatchedServer(event.server))
         if event.state != server.state and type(event) is not events.Restarted:
             server.step_to(event.state)
         check = self._checks.get(type(event))
         if check is not None:
             check(server, event)
+
+    def forget(self, server: str) -> None:
+        """Note that `server` has lost its disk: what it promised is void. Only who was removed may lose it (§6)."""
+        configuration = self._committed.configuration_at(self._committed.last_index) or self._first_configuration
+        if server in configuration:
+            raise InvariantViolation(
+                PERSISTENCE, f"{server} has lost its disk, and belongs to {describe(configuration)}", [server]
+            )
+        self._servers[server] = WatchedServer(server)
 
     def check_match_index(self, state: State) -> None:
         """Check that a leader believes no follower to hold more than that acknowledged in this term (§5.3).
@@ -109,11 +145,16 @@ class Invariants:
 
     def _restarted(self, server: WatchedServer, event: events.Restarted) -> None:
         """What a disk holds when its server is first started is taken for given; later it must have been known."""
-        server.check_promises_kept(event.state, event.entries)
+        if event.start.configuration.servers and event.start.last_included_index == 0:
+            self._first_configuration = event.start.configuration
+        check_snapshot(server, event.start, self._committed, self._first_configuration)
+        entries = [*self._committed.entries_up_to(event.start.last_included_index), *event.entries]
+        server.check_promises_kept(event.state, entries)
         first_start = not server.started
-        kept = server.restart(event.state, event.entries)
-        for entry in event.entries[kept:]:
+        kept = server.restart(event.state, entries)
+        for entry in entries[kept:]:
             self._append(server, entry, may_be_new=first_start)
+        server.begin_after(event.start)
 
     # Elections (§5.2, §5.4.1)
 
@@ -145,7 +186,7 @@ class Invariants:
             )
         server.promise_vote(term, server.id)
         voters = {server.id, *server.voters}
-        if not self._is_majority(len(voters)):
+        if not is_majority(server.configuration, voters):
             raise InvariantViolation(
                 ELECTION_SAFETY,
                 f"{server.id} leads term {term} with the votes of {', '.join(sorted(voters))} only",
@@ -197,13 +238,15 @@ class Invariants:
                     [server.id],
                     [entry.index],
                 )
+            if leads:
+                check_new_configuration(server, entry)
             self._append(server, entry, may_be_new=leads)
         server.check_log_is_told()
 
     def _append(self, server: WatchedServer, entry: LogEntry, may_be_new: bool) -> None:
         server.check_is_next(entry)
         self._entries.check_append(server.id, entry, server.last_term, may_be_new)
-        server.log.append(entry)
+        server.append(entry)
 
     def _entries_deleted(self, server: WatchedServer, event: events.EntriesDeleted) -> None:
         """Leader Append-Only; and no follower deletes what is committed."""
@@ -270,14 +313,14 @@ class Invariants:
             )
         acknowledged = self._acknowledged.get(term, {})
         others = [follower for follower, up_to in acknowledged.items() if up_to >= index]
-        if not self._is_majority(len(others) + 1):
+        if not is_majority(leader.configuration, {leader.id, *others}):
             raise InvariantViolation(
                 COMMITMENT,
                 f"{leader.id} commits entry {index} of term {term}, held only by {', '.join([leader.id, *others])}",
                 [leader.id, *others],
                 [index],
             )
-        if not self._is_majority(len(others)):
+        if not is_majority(leader.configuration, others):
             leader.promise_entries(index, term)  # it has counted its own disk (Diss. §10.2.1)
 
     def _check_later_leaders(self, term: int, index: int) -> None:
@@ -350,13 +393,16 @@ class Invariants:
         """A request is what its sender's state says; a candidate's is its vote for itself as well."""
         server.check_log_is_told()
         message = event.message
+        if isinstance(message, PreVote):
+            return  # promises nothing
         server.promised_term = message.term
         if isinstance(message, RequestVote):
             check_request_vote(server, message)
             server.promise_vote(message.term, server.id)
-        else:
+            return
+        if isinstance(message, AppendEntries):
             check_append_entries(server, message)
-            self._check_leads(server.id, message.term, f"{server.id} sends AppendEntries")
+        self._check_leads(server.id, message.term, f"{server.id} sends {type(message).__name__}")
 
     def _message_received(self, server: WatchedServer, event: events.MessageReceived) -> None:
         server.heard = event.message
@@ -375,14 +421,53 @@ class Invariants:
             server.promise_vote(reply.term, event.peer)
         if isinstance(reply, AppendEntriesReply) and reply.success:
             check_reply_is_of_the_term(server, request.term, reply.term)
-            self._acknowledge(server, request)
+            assert isinstance(request, AppendEntries), "an AppendEntriesReply answers an AppendEntries"
+            index = request.prev_log_index + len(request.entries)
+            last_term = request.entries[-1].term if request.entries else request.prev_log_term
+            self._acknowledge(server, request.term, index, last_term)
+        if isinstance(reply, InstallSnapshotReply) and reply.bytes_stored is None:
+            check_reply_is_of_the_term(server, request.term, reply.term)
+            assert isinstance(request, InstallSnapshot), "an InstallSnapshotReply answers an InstallSnapshot"
+            self._acknowledge(server, request.term, request.last_included_index, request.last_included_term)
 
-    def _acknowledge(self, server: WatchedServer, request: Request) -> None:
-        assert isinstance(request, AppendEntries), "an AppendEntriesReply answers an AppendEntries"
-        index = request.prev_log_index + len(request.entries)
-        server.promise_entries(index, request.entries[-1].term if request.entries else request.prev_log_term)
-        acknowledged = self._acknowledged.setdefault(request.term, {})
+    def _acknowledge(self, server: WatchedServer, term: int, index: int, last_term: int) -> None:
+        """Note that `server` told the leader of `term` that it holds the log up to the entry `index` of `last_term`."""
+        server.promise_entries(index, last_term)
+        acknowledged = self._acknowledged.setdefault(term, {})
         acknowledged[server.id] = max(index, acknowledged.get(server.id, 0))
 
-    def _is_majority(self, count: int) -> bool:
-        return 2 * count > len(self._servers)
+    # Configurations (§6) and snapshots (§7)
+
+    def _configuration_changed(self, server: WatchedServer, event: events.ConfigurationChanged) -> None:
+        check_configuration_in_force(server, event.index, event.configuration)
+
+    def _stepped_down(self, server: WatchedServer, event: events.SteppedDown) -> None:
+        """A leader steps down for a newer term, or because it was removed or is alone. Told before the log's changes.
+        """
+        election = self._elections.get(event.state.term)
+        if event.was is Role.LEADER and election is not None and election.leader == server.id:
+            check_may_stop_leading(server)
+        server.lost_contact = False
+
+    def _lost_contact(self, server: WatchedServer, event: events.LostContact) -> None:
+        server.lost_contact = True
+
+    def _snapshot_taken(self, server: WatchedServer, event: events.SnapshotTaken) -> None:
+        check_covers_only_what_was_applied(server, event.metadata)
+        check_snapshot(server, event.metadata, self._committed, self._first_configuration)
+        if event.metadata.last_included_index > server.start.last_included_index:
+            server.begin_after(event.metadata)
+
+    def _snapshot_installed(self, server: WatchedServer, event: events.SnapshotInstalled) -> None:
+        """The log is the committed one up to the snapshot's last entry; and what follows, if that agrees (Fig. 13)."""
+        index = event.metadata.last_included_index
+        check_snapshot(server, event.metadata, self._committed, self._first_configuration)
+        check_keeps_what_follows(server, event.metadata, event.retained)
+        if not event.retained:
+            server.log = self._committed.entries_up_to(index)
+            server.promised_index = min(server.promised_index, index)
+        server.begin_after(event.metadata)
+
+    def _state_machine_reset(self, server: WatchedServer, event: events.StateMachineReset) -> None:
+        check_snapshot(server, event.metadata, self._committed, self._first_configuration)
+        server.last_applied = event.metadata.last_included_index

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
-from raft_threads.log import LogEntry
+from raft_threads.configuration import Configuration, parse_configuration
+from raft_threads.log import CONFIGURATION, LogEntry
 from raft_threads.server_invariants import LOG_MATCHING, InvariantViolation
 
 
@@ -72,6 +73,7 @@ class Committed:
         self._entries: list[LogEntry] = []
         self._terms: list[int] = []
         self._index_of_term: dict[int, int] = {}
+        self._configurations: list[tuple[int, Configuration]] = []
 
     @property
     def last_index(self) -> int:
@@ -92,7 +94,20 @@ class Committed:
         if term not in self._index_of_term:
             insort(self._terms, term)
         self._index_of_term[term] = index
-        self._entries.extend(log[len(self._entries):index])
+        newly_committed = log[len(self._entries):index]
+        self._entries.extend(newly_committed)
+        for entry in newly_committed:
+            if entry.kind == CONFIGURATION:
+                self._configurations.append((entry.index, parse_configuration(entry.command)))
+
+    def entries_up_to(self, index: int) -> list[LogEntry]:
+        """Return the committed entries up to `index`: what a snapshot of that index replaces (§7)."""
+        return self._entries[:index]
+
+    def configuration_at(self, index: int) -> Optional[Configuration]:
+        """Return the latest configuration among them, None if there is none (§6)."""
+        earlier = [configuration for at, configuration in self._configurations if at <= index]
+        return earlier[-1] if earlier else None
 
 
 def same_entry(one: LogEntry, other: LogEntry) -> bool:

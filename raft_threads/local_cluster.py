@@ -8,48 +8,33 @@ from __future__ import annotations
 
 import random
 import shutil
+import socket
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import events, kv
 from raft_threads.client_messages import ServerStatus
+from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
-from raft_threads.events import EventKinds, Observer
-from raft_threads.free_ports import choose_addresses
+from raft_threads.events import Observer
+from raft_threads.free_ports import choose_addresses, keep_port
 from raft_threads.held_signals import signals_held
 from raft_threads.invariant_watch import InvariantWatch
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.node import Node
+from raft_threads.options import Options
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
-from raft_threads.recorder import EventRecorder
+from raft_threads.recorder import WITHOUT_HEARTBEATS, EventRecorder
 from raft_threads.rpc_server import CannotListen
 from raft_threads.runtime import Runtime
 from raft_threads.server import KeyValueServer
 from raft_threads.surroundings import Crashed, Surrounding
 from raft_threads.timing import Timing
 
-# All that does not come with every heartbeat, so that a long run needs little memory.
-RECORDED: EventKinds = frozenset(
-    {
-        events.Applied,
-        events.BecameCandidate,
-        events.BecameLeader,
-        events.CommitAdvanced,
-        events.ElectionTimedOut,
-        events.EntriesAppended,
-        events.EntriesDeleted,
-        events.LeaderRecognized,
-        events.Restarted,
-        events.SteppedDown,
-        events.Stopped,
-        events.VoteDenied,
-        events.VoteGranted,
-        events.VoteReceived,
-    }
-)
+T = TypeVar("T")
 PATIENCE = 20.0
 ATTEMPTS = 20
 
@@ -62,6 +47,7 @@ class LocalCluster:
         servers: Sequence[str] = ("n1", "n2", "n3"),
         *,
         timing: Timing = Timing(),
+        options: Options = Options(),
         seed: object = 0,
         observers: Sequence[Observer] = (),
         first_port: int = 3300,
@@ -75,17 +61,22 @@ class LocalCluster:
         `say` hears, in a line each time, that ports had to be replaced; `note` of crashes and of links cut and healed.
         """
         self.servers = list(servers)
-        self.recorder = EventRecorder(RECORDED)
+        # Which servers the cluster begins with, and which were started without knowing of any cluster (§6).
+        self._first_servers = tuple(servers)
+        self._newcomers: set[str] = set()
+        self._options = options
+        self.recorder = EventRecorder(WITHOUT_HEARTBEATS)
         self.network = CutNetwork(note)
         self.running: dict[str, KeyValueServer] = {}
         self._timing = timing
-        self._watch = InvariantWatch(self.servers)
+        self._watch = InvariantWatch(self._first_servers)
         self._observers: list[Observer] = [self.recorder, self._watch, *observers]
         self._dice_of = dice_of or (lambda server: random.Random(f"{seed} {server}"))
         self._say = say
         self._note = note
-        # Servers look addresses up here whenever they connect, so a server may move while it is down.
         self.addresses = choose_addresses(self.servers, first_port, say)
+        # Of servers that are down, until they are started again.
+        self._kept_ports: dict[str, socket.socket] = {}
         self._directory: Optional[Path] = None
 
     def __enter__(self) -> LocalCluster:
@@ -109,7 +100,9 @@ class LocalCluster:
                 self._open_all()
             except CannotListen:
                 self._close_all()
-                self._move(self.servers)
+                self.addresses.update(choose_addresses(self.servers, 0, self._say))
+                places = ", ".join(f"{server} at {address}" for server, address in self.addresses.items())
+                self._say(f"A port was taken meanwhile; now {places}.")
                 self._open_all()
             for server in self.running.values():
                 server.start()
@@ -121,33 +114,63 @@ class LocalCluster:
             if self._directory is not None:
                 shutil.rmtree(self._directory, ignore_errors=True)
 
-    def crash(self, server: str) -> None:
-        """Stop one server. It saves nothing that was not saved before: only its files are left (§5.5)."""
+    def crash(self, server: str) -> float:
+        """Stop one server; return when (monotonic seconds). It saves nothing: only its files are left (§5.5)."""
         with signals_held():
+            began = time.monotonic()
             self.running.pop(server).stop()
+            self._keep_port(server)
             self._note(Crashed(time.monotonic(), server))
+            return began
 
     def restart(self, server: str) -> None:
-        """Start a crashed server again, from its files (§5.5)."""
+        """Start a crashed server again, from its files (§5.5). Raises CannotListen if somebody took its port.
+
+        It cannot have another one: the others know where it is from their logs (§6).
+        """
         with signals_held():
-            try:
-                self._open(server)
-            except CannotListen:
-                self._move([server])
-                self._open(server)
+            self._release_port(server)
+            self._open(server)
             self.running[server].start()
+
+    def restart_all(self, options: Options) -> None:
+        """Crash all servers that run, and start them again with other `options`."""
+        self._options = options
+        running = list(self.running)
+        for server in running:
+            self.crash(server)
+        for server in running:
+            self.restart(server)
+
+    def join(self, server: str) -> None:
+        """Start a new server at a free port; it knows of no cluster, and waits to be added to this one (§6)."""
+        self.addresses.update(choose_addresses([server], 0, self._say))
+        self.servers.append(server)
+        self._newcomers.add(server)
+        self.restart(server)
+
+    def wipe(self, server: str) -> None:
+        """Remove the files of a server that is down. It must have been removed from the cluster, and is a new one from
+        then on, which waits to be added (§6).
+        """
+        self._watch.forget(server)
+        self._newcomers.add(server)
+        shutil.rmtree(self.directory_of(server))
 
     def _open_all(self) -> None:
         for server in self.servers:
             self._open(server)
 
     def _open(self, server: str) -> None:
+        joins = server in self._newcomers
         self.running[server] = KeyValueServer(
             server,
-            self.addresses,
+            {name: self.addresses[name] for name in ([server] if joins else self._first_servers)},
             self.directory_of(server),
             cluster=self.directory.name,  # different for each: clusters on one machine never mix
             timing=self._timing,
+            options=self._options,
+            join=joins,
             runtime=Runtime(random=self._dice_of(server)),
             observers=self._observers,
             wrap_transport=self.network.around(server),
@@ -156,12 +179,17 @@ class LocalCluster:
     def _close_all(self) -> None:
         while self.running:
             self.running.popitem()[1].stop()
+        for server in self.servers:
+            self._release_port(server)
 
-    def _move(self, servers: Sequence[str]) -> None:
-        """Give servers that are down free ports, as somebody else took one of theirs after we had looked."""
-        self.addresses.update(choose_addresses(servers, 0, self._say))
-        places = ", ".join(f"{server} at {self.addresses[server]}" for server in servers)
-        self._say(f"A port was taken meanwhile; now {places}.")
+    def _keep_port(self, server: str) -> None:
+        keeper = keep_port(self.addresses[server])
+        if keeper is not None:
+            self._kept_ports[server] = keeper
+
+    def _release_port(self, server: str) -> None:
+        if server in self._kept_ports:
+            self._kept_ports.pop(server).close()
 
     # What a test or a story does
 
@@ -186,12 +214,18 @@ class LocalCluster:
 
         def there_is_one() -> bool:
             statuses = [status for status in self.statuses() if status.id in candidates]
-            newest = max((status.term for status in statuses), default=0)
-            found[:] = [status.id for status in statuses if status.role == "leader" and status.term == newest]
+            terms = {status.id: status.term for status in statuses}
+            leaders = [status.id for status in statuses if status.role == "leader"]
+            found[:] = [leader for leader in leaders if terms[leader] >= self._newest_term(leader, terms)]
             return bool(found)
 
         self.recorder.wait_until(there_is_one, "a leader is elected", timeout)
         return found[0]
+
+    def _newest_term(self, leader: str, terms: Mapping[str, int]) -> int:
+        """Return the newest of `terms` in which a server is that `leader` counts on; who was removed does not (§6)."""
+        members = self.node(leader).members().servers
+        return max((term for server, term in terms.items() if server in members), default=0)
 
     def wait_until_followed(self, leader: str, by: Iterable[str]) -> None:
         """Wait until the servers `by` know that `leader` leads (§5.2)."""
@@ -260,6 +294,52 @@ class LocalCluster:
             PATIENCE,
         )
 
+    def read(self, key: str, via: Optional[str] = None) -> Optional[str]:
+        """Read a key without writing to the log (§8). Raises as Node.read."""
+        query = kv.get_command(key)
+        if via is None:
+            answer = self._ask_leader(lambda leader: leader.read(query, PATIENCE))
+        else:
+            answer = self.node(via).read(query, PATIENCE)
+        value: Optional[str] = kv.decode_result(answer)["value"]
+        return value
+
+    # What an operator does
+
+    def members(self) -> tuple[str, ...]:
+        """Return the ids of the servers in the configuration that the leader uses (§6)."""
+        return self.node(self.wait_for_leader()).members().servers
+
+    def change_members(self, *servers: str) -> Configuration:
+        """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
+        members = tuple(Member(server, str(self.addresses[server])) for server in servers)
+        return self._ask_leader(lambda leader: leader.change_members(members, PATIENCE))
+
+    def add(self, *servers: str) -> Configuration:
+        """Add running `servers` to the cluster (§6). Raises as Node.change_members."""
+        return self.change_members(*self.members(), *servers)
+
+    def remove(self, *servers: str) -> Configuration:
+        """Remove `servers` from the cluster; they go on running (§6). Raises as Node.change_members."""
+        return self.change_members(*(each for each in self.members() if each not in servers))
+
+    def take_snapshot(self, server: str) -> SnapshotMetadata:
+        """Have a server compact its log, and wait until the snapshot is durable (§7)."""
+        return self.node(server).take_snapshot(PATIENCE)
+
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, and return to whom once it leads no more (Diss. §3.10)."""
+        return self._ask_leader(lambda leader: leader.transfer_leadership(target, PATIENCE))
+
+    def _ask_leader(self, ask: Callable[[Node], T]) -> T:
+        """Return the leader's answer. Who leads no more has done nothing, so the next one is asked then."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return ask(self.node(self.wait_for_leader()))
+            except NotLeader:
+                continue
+        return ask(self.node(self.wait_for_leader()))
+
     # What a test or a story looks at
 
     def statuses(self) -> list[ServerStatus]:
@@ -299,21 +379,30 @@ class LocalCluster:
 
     def check_logs_match(self) -> None:
         """Raise AssertionError unless the logs agree wherever they share an index and term (Log Matching, Fig. 3)."""
-        logs = {server: self.log_of(server) for server in self.running}
+        logs = {server: {entry.index: entry for entry in self.log_of(server)} for server in self.running}
         for one, ours in logs.items():
             for other, theirs in logs.items():
-                shared = [i for i, (a, b) in enumerate(zip(ours, theirs)) if a.term == b.term]
-                length = shared[-1] + 1 if shared else 0
-                assert ours[:length] == theirs[:length], f"the logs of {one} and {other} differ before entry {length}"
+                both = sorted(ours.keys() & theirs.keys())  # what a snapshot has replaced is in neither (§7)
+                last = max((index for index in both if ours[index].term == theirs[index].term), default=0)
+                same = all(ours[index] == theirs[index] for index in both if index <= last)
+                assert same, f"the logs of {one} and {other} differ before entry {last}"
 
     def check_same_commands_applied(self) -> int:
         """Raise AssertionError if running servers applied different entries, or in different orders (Fig. 3).
 
         Return how many entries all have applied: one may be behind at any moment, as a new leader's no-op is applied.
         """
-        applied = {server: self.applied_by(server) for server in self.running}
-        fewest = min(len(entries) for entries in applied.values())
-        first = next(iter(applied.values()))[:fewest]
+        applied = {server: {entry.index: entry for entry in self.applied_by(server)} for server in self.running}
+        shared = set.intersection(*(set(entries) for entries in applied.values()))  # others came with a snapshot (§7)
+        first = next(iter(applied.values()))
         for server, entries in applied.items():
-            assert entries[:fewest] == first, f"{server} applied other entries than {next(iter(applied))}"
-        return fewest
+            same = all(entries[index] == first[index] for index in shared)
+            assert same, f"{server} applied other entries than {next(iter(applied))}"
+        return len(shared)
+
+    def check_same_state(self) -> None:
+        """Raise AssertionError unless all running servers, which have applied the same, hold the same keys (§2)."""
+        states = {server: self.running[server].store.items for server in self.running}
+        first = next(iter(states))
+        for server, state in states.items():
+            assert state == states[first], f"{server} holds another state than {first}"

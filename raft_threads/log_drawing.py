@@ -34,20 +34,21 @@ def draw_logs(cluster: Drawable) -> list[str]:
     """Return the lines of a picture of all running servers' logs; the oldest entries are left out if there are many.
 
     A box holds an entry's term and command. `[ ]` is an entry that the server knows to be committed, `( )` one that
-    it does not.
+    it does not; `[==]` one that its snapshot has replaced (§7, Fig. 12).
     """
-    views = [(status, cluster.log_of(status.id)) for status in cluster.statuses()]
-    last = max((len(log) for _, log in views), default=0)
+    views = [(status, {entry.index: entry for entry in cluster.log_of(status.id)}) for status in cluster.statuses()]
+    last = max((max([status.snapshot_index, *log]) for status, log in views), default=0)
     first = max(1, last - MOST_COLUMNS + 1)
     columns = range(first, last + 1)
     width = {
-        index: max([len(str(index)), *(len(box_text(log[index - 1])) for _, log in views if len(log) >= index)])
+        index: max([len(str(index)), *(len(box_text(log[index])) for _, log in views if index in log)])
         for index in columns
     }
     title = max([len(row_title(status)) for status, _ in views] + [0])
     lines = ["index".ljust(title) + "  " + " ".join(f" {str(index):<{width[index]}} " for index in columns)]
     for status, log in views:
-        boxes = [draw_box(log[index - 1], width[index], status) for index in columns if len(log) >= index]
+        boxes = [f"[{'=' * width[index]}]" for index in columns if index <= status.snapshot_index]
+        boxes += [draw_box(log[index], width[index], status) for index in columns if index in log]
         lines.append(row_title(status).ljust(title) + "  " + " ".join(boxes))
     lines += [f"{server} is down" for server in cluster.servers if server not in cluster.running]
     return [line.rstrip() for line in lines]

@@ -7,6 +7,7 @@ from typing import Callable, Optional
 
 from raft_threads import events
 from raft_threads.events import Event, EventKinds
+from raft_threads.short_text import configuration_text
 
 logger = logging.getLogger("raft_threads")
 
@@ -23,6 +24,14 @@ _TEXTS: dict[type[Event], Callable[..., str]] = {
     events.EntriesDeleted: lambda e: f"deletes entries {e.first_index} to {e.last_index}, which conflict",
     events.PeerUnreachable: lambda e: f"cannot reach {e.peer}: {e.reason}",
     events.PeerReachable: lambda e: f"reaches {e.peer} again",
+    events.ConfigurationChanged: lambda e: f"uses {configuration_text(e.configuration)}, by entry {e.index}",
+    events.CatchUpBegan: lambda e: f"sends the log to {', '.join(e.learners)}, without a vote yet",
+    events.MembershipChangeGivenUp: lambda e: f"gives up a change of the cluster: {e.reason}",
+    events.SnapshotTaken: lambda e: f"has a snapshot up to entry {e.metadata.last_included_index}, {e.size_bytes} B",
+    events.SnapshotInstalled: lambda e: f"installed a snapshot up to entry {e.metadata.last_included_index}",
+    events.TransferBegan: lambda e: f"hands over to {e.target}",
+    events.TransferGivenUp: lambda e: f"goes on as leader, since {e.target} did not take over",
+    events.LostContact: lambda e: "has not heard from a majority",
     events.Stopped: lambda e: "stops" if e.failure is None else f"stops for good: {e.failure}",
 }
 

@@ -9,14 +9,19 @@ from raft_threads.events import (
     Audience,
     BecameCandidate,
     BecameLeader,
+    CatchUpBegan,
+    CatchUpRoundEnded,
     CommitAdvanced,
+    ConfigurationChanged,
     EntriesAppended,
     EntriesDeleted,
     Event,
     Glimpse,
     LeaderRecognized,
+    MembershipChangeGivenUp,
     MessageReceived,
     Observer,
+    RequestVoteDisregarded,
     SteppedDown,
     VoteDenied,
     VoteGranted,
@@ -32,6 +37,8 @@ class Narrator:
     def __init__(self, state: State, observers: Sequence[Observer], monotonic: Callable[[], float]) -> None:
         self._state = state
         self._audience = Audience(observers)
+        # The configuration that was told of last. Compared by identity: each entry's is parsed once.
+        self._configuration = state.configuration
         self._monotonic = monotonic
 
     def wants(self, kind: type[Event]) -> bool:
@@ -47,7 +54,10 @@ class Narrator:
         """Tell that a peer's request was handled, and how the vote went if it asked for one."""
         self.tell(MessageReceived, peer=peer, message=request)
         if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply):
-            self.tell(VoteGranted if reply.vote_granted else VoteDenied, candidate=request.candidate_id)
+            if reply.term < request.term:
+                self.tell(RequestVoteDisregarded, candidate=request.candidate_id, term=request.term)
+            else:
+                self.tell(VoteGranted if reply.vote_granted else VoteDenied, candidate=request.candidate_id)
 
     def tell_changes(self, before: Glimpse, first_conflict: Optional[int] = None) -> None:
         """Tell what a step changed. `first_conflict` is where it may have replaced entries of the log."""
@@ -55,6 +65,32 @@ class Narrator:
         self._tell_of_log(before, first_conflict)
         if self._state.commit_index > before.commit_index:
             self.tell(CommitAdvanced, previous=before.commit_index)
+
+    def tell_of_configuration(self) -> bool:
+        """Tell if another configuration is in force, and return whether it is (§6)."""
+        log = self._state.log
+        if log.configuration is self._configuration:
+            return False
+        if log.configuration != self._configuration:
+            self.tell(ConfigurationChanged, index=log.configuration_index, configuration=log.configuration)
+        self._configuration = log.configuration
+        return True
+
+    def tell_of_catch_up_begun(self) -> None:
+        """Tell if there are new servers that have to catch up (§6)."""
+        catch_up = self._state.catch_up
+        if catch_up is not None and catch_up.learners:
+            self.tell(CatchUpBegan, learners=tuple(member.id for member in catch_up.learners))
+
+    def tell_of_catch_up(self, learner: str, seconds: float) -> None:
+        """Tell that a round of catching up has ended, if it took any `seconds` (Diss. §4.2.1)."""
+        catch_up = self._state.catch_up
+        if seconds >= 0 and catch_up is not None:
+            self.tell(CatchUpRoundEnded, learner=learner, round=catch_up.rounds_ended(learner), seconds=seconds)
+
+    def tell_of_change_given_up(self, reason: str) -> None:
+        """Tell that the cluster stays as it is (§6)."""
+        self.tell(MembershipChangeGivenUp, reason=reason)
 
     def _tell_of_role(self, before: Glimpse) -> None:
         state = self._state

@@ -2,7 +2,9 @@
 
 Threads wait on the conditions of one lock (`monitor.py`) until there is something to do, ask a rule what, let go of
 the lock for what blocks (network, disk, state machine), take it again, look whether they still are in the term and
-role they were in, and hand the outcome to a rule. `docs/threads.md` draws it.
+role they were in, and hand the outcome to a rule. `docs/threads.md` draws it. The threads stand in modules of their
+own: `election_thread.py`, `peer_thread.py`, `apply_thread.py`, `snapshot_thread.py`; here are their start and end, and
+what callers may ask. `request_handlers.py` answers other servers.
 
 Time, threads, chance, network, disk and state machine are handed in. No module of the node imports `threading`,
 `time` or `random`, so that a simulator can run the very same code.
@@ -12,103 +14,115 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Union
 
-from raft_threads import election, replication
+from raft_threads import compaction, membership, reads, replication, transfer
+from raft_threads.apply_thread import ApplyThread
 from raft_threads.client_messages import ServerStatus
+from raft_threads.configuration import Configuration, Members
+from raft_threads.election_thread import ElectionThread
 from raft_threads.entry_format import MAX_COMMAND_BYTES
-from raft_threads.events import (
-    Applied,
-    ElectionTimedOut,
-    EntriesDeleted,
-    Glimpse,
-    Observer,
-    ReplySent,
-    Restarted,
-    glimpse,
-)
-from raft_threads.log import COMMAND, Log, LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
+from raft_threads.events import Observer, Restarted, TransferBegan, TransferGivenUp, glimpse
+from raft_threads.log import COMMAND, REGISTER, SESSION_COMMAND, Log, LogEntry, SnapshotMetadata
+from raft_threads.membership import ChangeRefused
 from raft_threads.monitor import Monitor
+from raft_threads.options import Options
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE, PeerThread
-from raft_threads.proposals import NotLeader, OutcomeUnknown, Proposal, settle
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, Proposal, WaitingRead, WakeUp
+from raft_threads.request_handlers import RequestHandlers
 from raft_threads.runtime import Runtime
-from raft_threads.state import Role, SafetyViolation, State
-from raft_threads.storage import Storage
-from raft_threads.timing import Timing, election_timeout_elapsed
+from raft_threads.sessions import MAX_SESSIONS, Sessions, session_command
+from raft_threads.snapshot_thread import SnapshotThread
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
+from raft_threads.state import Role, State
+from raft_threads.state_machine import StateMachine
+from raft_threads.storage import Storage, snapshot_size
+from raft_threads.timing import Timing
+from raft_threads.transfer import TransferRefused
 from raft_threads.transport import RequestRefused, Transport
 
 logger = logging.getLogger(__name__)
 
-# How many entries are applied between two looks at the lock.
-MAX_ENTRIES_PER_APPLY = 1024
-
-
-class StateMachine(Protocol):
-    """What the log is for (§2). Deterministic: the same commands in the same order give the same results."""
-
-    def apply(self, command: bytes) -> bytes:
-        """Execute `command` and return its result. A command that makes no sense gets a result that says so."""
+# A change of the cluster is given up when a new server makes no progress for so many election timeouts (§6).
+PATIENCE_WITH_LEARNERS = 10
 
 
 class Node:
     """One server of a Raft cluster.
 
-    Callers use the public methods; each takes the lock itself. The transport calls `handle_request_vote` and
-    `handle_append_entries`. Of the other methods, those named `..._main` are threads and take the lock; for the rest
-    the docstring says whether it is called with the lock held.
+    Callers use the public methods; each takes the lock itself. Of the other methods, those named `..._main` are threads
+    and take the lock; for the rest the docstring says whether it is called with the lock held.
     """
 
     def __init__(
         self,
         server: str,
-        servers: Sequence[str],
+        configuration: Union[Configuration, Sequence[str]],
         *,
         transport: Transport,
         storage: Storage,
         state_machine: StateMachine,
         timing: Timing = Timing(),
+        options: Options = Options(),
         runtime: Runtime = Runtime(),
         observers: Sequence[Observer] = (),
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
+        max_sessions: int = MAX_SESSIONS,
     ) -> None:
-        """Make server `server` of the cluster `servers` out of what `storage` holds. Raises StorageError."""
-        if server not in servers:
-            raise ValueError(f"server {server} is not among the servers of the cluster: {', '.join(servers)}")
-        self._transport = transport
-        self._storage = storage
-        self._state_machine = state_machine
-        self._max_entries_per_message = max_entries_per_message
+        """Make server `server` out of what `storage` holds. Raises StorageError.
+
+        `configuration` is what a new cluster begins with: the same on all its servers, or their ids if no addresses are
+        needed. It is blank on a server that waits to be added (§6). What `storage` knows of a later one counts more.
+        """
+        if not isinstance(configuration, Configuration):
+            configuration = Configuration.of(configuration)
+        if configuration.servers and server not in configuration:
+            names = ", ".join(configuration.servers)
+            raise ValueError(f"server {server} is not among the servers of the cluster: {names}")
         saved = storage.load()
         self._repairs = saved.notes
+        start = saved.start or SnapshotMetadata(configuration=configuration)
         self._state = State(
             id=server,
-            servers=tuple(servers),
+            servers=(),
             current_term=saved.current_term,
             voted_for=saved.voted_for,
-            log=Log(saved.entries),
+            log=Log(saved.entries, start),
+            commit_index=start.last_included_index,
             saved_term_and_vote=(saved.current_term, saved.voted_for),
         )
-        self._monitor = Monitor(self._state, storage, timing, runtime, observers)
+        self._storage = storage
+        self._transport = transport
+        self._max_entries_per_message = max_entries_per_message
+        self._max_chunk_bytes = max_chunk_bytes
+        self._monitor = Monitor(self._state, storage, timing, options, runtime, observers)
+        if saved.start is not None:
+            self._monitor.snapshot_bytes = snapshot_size(storage)
         self._lock = self._monitor.lock
+        self._machine = Sessions(state_machine, max_sessions)
         self._threads: list[Any] = []
 
-    # For callers
+    # Start and end
 
     def start(self) -> None:
         """Start as a follower (§5.2), with threads of our own. Called once."""
+        monitor = self._monitor
         for repair in self._repairs:
             logger.warning("%s: %s", self._state.id, repair)
         with self._lock:
-            self._monitor.narrator.tell(Restarted, entries=tuple(self._state.log.all_entries()))
-            self._monitor.restart_election_timer()
-        self._start_thread("election-timer", self._election_timer_main)
-        self._start_thread("disk", self._disk_main)
-        self._start_thread("apply", self._apply_main)
-        for peer in self._state.peers:
-            sender = PeerThread(self._monitor, self._transport, peer, self._max_entries_per_message)
-            self._start_thread(f"peer-{peer}", sender.main)
-        self._transport.start(self._handle_request)
+            log = self._state.log
+            monitor.narrator.tell(Restarted, entries=tuple(log.all_entries()), start=log.start)
+            monitor.restart_election_timer()
+            self._transport.use_addresses(self._state.configuration.addresses)
+            self._start_thread("election-timer", ElectionThread(monitor).main)
+            self._start_thread("disk", self._disk_main)
+            self._start_thread("apply", ApplyThread(monitor, self._storage, self._machine).main)
+            self._start_thread("snapshot", SnapshotThread(monitor, self._storage).main)
+            for peer in monitor.links:
+                self._start_peer(peer)
+            monitor.start_peer = self._start_peer
+        self._transport.start(RequestHandlers(monitor, self._storage).handle)
 
     def stop(self) -> None:
         """End all threads and let go of network and disk. Like a crash, it saves nothing that was not saved before."""
@@ -126,6 +140,8 @@ class Node:
                 self._monitor.stopping_began.wait()
             return self._monitor.failure
 
+    # For checks, demonstrations and tests
+
     @property
     def state(self) -> State:
         """The state itself, for checks: look at it only with the lock held, as an observer does, or while all stand."""
@@ -136,24 +152,76 @@ class Node:
         """Why the node stopped by itself, None if it has not; to be looked at as `state` is."""
         return self._monitor.failure
 
+    @property
+    def snapshot_bytes(self) -> int:
+        """How large the newest snapshot is; to be looked at as `state` is."""
+        return self._monitor.snapshot_bytes
+
+    def log_entries(self) -> list[LogEntry]:
+        """Return a copy of the log, from the snapshot on: for demonstrations and tests."""
+        with self._lock:
+            return self._state.log.all_entries()
+
+    def expire_election_timer(self) -> None:
+        """Behave as if the election timeout elapsed now: for demonstrations and tests. A leader has no such timer.
+
+        The others hear the candidate even if they hear from a leader, as in a leadership transfer (§6; Diss. §3.10).
+        """
+        with self._lock:
+            self._monitor.stand_for_election_at_once()
+
+    # For clients (§8)
+
     def propose(self, command: bytes, timeout: float) -> bytes:
         """Have `command` replicated and applied; return what the state machine answered (§5.3).
 
         Waits `timeout` seconds at most. Raises NotLeader and CommandFailed when the command was surely not executed,
         OutcomeUnknown when it may have been, ValueError when it is larger than MAX_COMMAND_BYTES.
         """
-        if len(command) > MAX_COMMAND_BYTES:
-            raise ValueError(f"a command has at most {MAX_COMMAND_BYTES} bytes, not {len(command)}")
+        check_size(command)
+        return self._propose(COMMAND, command, timeout)[1]
+
+    def register_client(self, timeout: float) -> int:
+        """Open a session; return its id (§8). Raises as `propose`."""
+        return self._propose(REGISTER, b"", timeout)[0]
+
+    def propose_in_session(
+        self, client_id: int, sequence: int, first_unanswered: int, command: bytes, timeout: float
+    ) -> bytes:
+        """Have `command` executed once, however often it is proposed; return the first answer (§8).
+
+        `sequence` is its number in the session `client_id`. The client has answers to all before `first_unanswered`,
+        which need not be remembered any more. Raises SessionExpired, and otherwise as `propose`.
+        """
+        check_size(command)
+        body = session_command(client_id, sequence, first_unanswered, command)
+        return self._propose(SESSION_COMMAND, body, timeout)[1]
+
+    def read(self, query: bytes, timeout: float) -> bytes:
+        """Answer `query` by the state machine, without writing to the log, and never with stale data (§8).
+
+        Waits `timeout` seconds at most. Raises NotLeader, CommandFailed when no majority answers in time, ValueError.
+        """
+        check_size(query)
+        monitor = self._monitor
         with self._lock:
-            proposal = self._append_command(command)
-        result = proposal.wait(timeout)
-        if result is None:
+            self._refuse_unless_leader()
+            index, read_round = reads.read_index(self._state), reads.begin_read(self._state)
+            read = WaitingRead(query, index, read_round, monitor.runtime)
+            monitor.reads.append(read)
+            monitor.wake_peer_threads()
+            monitor.to_apply.notify()
+        answer = read.wait(timeout)
+        if answer is None:
             with self._lock:
-                self._monitor.proposals.discard(proposal)
-            result = proposal.wait(0)
-        if result is None:
-            raise OutcomeUnknown(f"the command was not committed within {timeout:g} s")
-        return result
+                if read in monitor.reads:
+                    monitor.reads.remove(read)
+            answer = read.wait(0)
+        if answer is None:
+            raise CommandFailed(f"no majority confirmed that this server leads, within {timeout:g} s")
+        return answer
+
+    # For operators
 
     def status(self) -> ServerStatus:
         """Return how this server is now."""
@@ -167,144 +235,144 @@ class Node:
                 commit_index=state.commit_index,
                 last_applied=state.last_applied,
                 last_log_index=state.log.last_index,
+                snapshot_index=state.log.start.last_included_index,
+                snapshot_bytes=self._monitor.snapshot_bytes,
+                log_bytes=state.log.size_bytes,
             )
 
-    def log_entries(self) -> list[LogEntry]:
-        """Return a copy of the whole log: for demonstrations and tests."""
+    def refuse_unless_leader(self) -> None:
+        """Raise NotLeader, which says where to ask, unless this server leads."""
         with self._lock:
-            return self._state.log.all_entries()
+            self._refuse_unless_leader()
 
-    def expire_election_timer(self) -> None:
-        """Behave as if the election timeout elapsed now: for demonstrations and tests. A leader has no such timer."""
+    def members(self) -> Configuration:
+        """Return the configuration in force on this server (§6)."""
         with self._lock:
-            self._monitor.set_election_timer(0.0)
-            self._monitor.election_due.notify()
+            return self._state.configuration
 
-    # For the transport: the two RPCs of Fig. 2
+    def change_members(self, new_members: Members, timeout: float) -> Configuration:
+        """Change the cluster to `new_members` (§6); return its configuration when the change is committed.
 
-    def handle_request_vote(self, peer: str, request: RequestVote) -> Reply:
-        """Answer a candidate (§5.2). Raises RequestRefused when this node stops, or `peer` is an impostor."""
-        refuse_impostor(peer, request.candidate_id)
-        with self._lock:
-            self._refuse_if_stopping()
-            before = glimpse(self._state)
-            reply = election.handle_request_vote(self._state, request)
-            self._after_request(peer, request, reply, before)
-            self._monitor.save()  # persist before answering (Fig. 2)
-            return self._answer(peer, request, reply)
-
-    def handle_append_entries(self, peer: str, request: AppendEntries) -> Reply:
-        """Answer a leader (§5.3). Raises RequestRefused as above, and for what contradicts Fig. 3."""
-        refuse_impostor(peer, request.leader_id)
-        with self._lock:
-            self._refuse_if_stopping()
-            before = glimpse(self._state)
-            conflict = self._conflict_to_tell_of(request)
-            try:
-                reply = replication.handle_append_entries(self._state, request)
-            except SafetyViolation as violation:
-                logger.error("%s: refused a message of %s: %s", self._state.id, peer, violation)
-                raise RequestRefused(str(violation)) from violation
-            self._after_request(peer, request, reply, before, conflict)
-            self._monitor.save()  # persist before answering (Fig. 2)
-            return self._answer(peer, request, reply)
-
-    def _handle_request(self, peer: str, request: Request) -> Reply:
-        if isinstance(request, RequestVote):
-            return self.handle_request_vote(peer, request)
-        return self.handle_append_entries(peer, request)
-
-    def _refuse_if_stopping(self) -> None:
-        """Called with the lock held."""
-        if self._monitor.stopping:
-            raise RequestRefused("this server is stopping")
-
-    def _conflict_to_tell_of(self, request: AppendEntries) -> int:
-        """Return where `request` conflicts with our log, if an observer wants to know. Called with the lock held."""
-        if not self._monitor.narrator.wants(EntriesDeleted):
-            return 0
-        return replication.first_conflict(self._state.log, request.entries)
-
-    def _after_request(
-        self, peer: str, request: Request, reply: Reply, before: Glimpse, conflict: Optional[int] = None
-    ) -> None:
-        """Restart the timer if that was a leader or our candidate; see to what changed. Called with the lock held."""
-        if election.restarts_election_timer(reply, request.term):
-            self._monitor.restart_election_timer()
-        self._monitor.narrator.tell_of_request(peer, request, reply)
-        self._monitor.react(before, conflict)
-
-    def _answer(self, peer: str, request: Request, reply: Reply) -> Reply:
-        """Return what leaves for `peer` now that our disk holds what it promises.
-
-        A refusal instead of `reply`, if the disk took so long that we are in a newer term; which it must hold as well.
-        Called with the lock held; lets go of it if the disk has to work for that.
+        Waits `timeout` seconds at most. Raises NotLeader; CommandFailed, which says why, when the cluster stays as it
+        is; OutcomeUnknown when the change was begun and may yet be completed.
         """
-        while not self._state.term_and_vote_are_saved():
-            self._monitor.save()
-        term = self._state.current_term
-        if reply.term != term:
-            refused = isinstance(reply, RequestVoteReply)
-            reply = RequestVoteReply(term, False) if refused else AppendEntriesReply(term, False)
-        self._monitor.narrator.tell(ReplySent, peer=peer, message=request, reply=reply)
-        return reply
+        monitor, state = self._monitor, self._state
+        with self._lock:
+            self._refuse_unless_leader()
+            before = glimpse(state)
+            try:
+                membership.begin_change(state, new_members, monitor.now())
+            except ChangeRefused as refusal:
+                raise CommandFailed(str(refusal)) from refusal
+            waiting = monitor.waiting_for_change = WakeUp(monitor.runtime)
+            self._transport.use_addresses(Configuration(new_members).addresses)
+            monitor.narrator.tell_of_catch_up_begun()
+            monitor.link_peers()
+            monitor.react(before)
+            monitor.advance_membership()
+        self._wait_for_change(waiting, monitor.now() + timeout)
+        return self.members()
 
-    # Clients' commands (Fig. 2, "Leaders")
-
-    def _append_command(self, command: bytes) -> Proposal:
-        """Append a client's command to the log, if this is the leader. Called with the lock held."""
+    def _wait_for_change(self, waiting: WakeUp, deadline: float) -> None:
+        """Wait until a change is over; give it up if new servers make no progress. Called without the lock."""
         monitor = self._monitor
-        if monitor.stopping or self._state.role is not Role.LEADER:
-            raise NotLeader(None if monitor.stopping else self._state.leader_id)
+        patience = PATIENCE_WITH_LEARNERS * monitor.timing.election_timeout_max
+        progress = self._learners_progress()
+        while waiting.wait(min(patience, deadline - monitor.now())) is None:
+            earlier, progress = progress, self._learners_progress()
+            with self._lock:
+                time_is_up = monitor.now() >= deadline
+                catching_up = self._state.catch_up is not None and monitor.waiting_for_change is waiting
+                if catching_up and (time_is_up or progress == earlier):
+                    monitor.give_up_change("the new servers did not catch up in time; the cluster stays as it was")
+                elif time_is_up and monitor.waiting_for_change is waiting:
+                    monitor.waiting_for_change = None
+                    raise OutcomeUnknown("the change has begun, and is not over yet; see `members list`")
+
+    def _learners_progress(self) -> list[object]:
+        """Return how far each new server has come. Called without the lock."""
+        with self._lock:
+            catch_up, links = self._state.catch_up, self._monitor.links
+            learners = [] if catch_up is None else [member.id for member in catch_up.learners]
+            return [(self._state.match_index.get(each), links[each].answered_at) for each in learners if each in links]
+
+    def transfer_leadership(self, target: Optional[str], timeout: float) -> str:
+        """Hand leadership over to `target`, or to who has most of our log (Diss. §3.10); return to whom.
+
+        Waits `timeout` seconds at most, and an election timeout at most. Raises NotLeader; CommandFailed, which says
+        why, when this server goes on as leader.
+        """
+        monitor, state = self._monitor, self._state
+        with self._lock:
+            self._refuse_unless_leader()
+            try:
+                chosen = transfer.begin_transfer(state, target)
+            except TransferRefused as refusal:
+                raise CommandFailed(str(refusal)) from refusal
+            waiting = monitor.waiting_for_transfer = WakeUp(monitor.runtime)
+            monitor.narrator.tell(TransferBegan, target=chosen)
+            monitor.wake_peer_threads()
+        if waiting.wait(min(timeout, monitor.timing.election_timeout_max)) is None:
+            with self._lock:
+                if monitor.waiting_for_transfer is waiting:
+                    monitor.waiting_for_transfer = None
+                    transfer.give_up_transfer(state)
+                    monitor.narrator.tell(TransferGivenUp, target=chosen)
+                    raise CommandFailed(f"{chosen} did not take over in time; this server goes on as leader")
+        return chosen
+
+    def take_snapshot(self, timeout: float) -> SnapshotMetadata:
+        """Compact the log now (§7); return what the newest snapshot says of it, once it is durable.
+
+        Waits `timeout` seconds at most. Raises OutcomeUnknown when it takes longer.
+        """
+        monitor = self._monitor
+        with self._lock:
+            if monitor.stopping or not compaction.has_something_to_compact(self._state):
+                return self._state.log.start
+            waiting = WakeUp(monitor.runtime)
+            monitor.waiting_for_snapshot.append(waiting)
+            monitor.to_apply.notify()
+        if waiting.wait(timeout) is None:
+            raise OutcomeUnknown(f"the snapshot was not written within {timeout:g} s; it may be yet")
+        with self._lock:
+            return self._state.log.start
+
+    # Commands (Fig. 2, "Leaders")
+
+    def _propose(self, kind: str, body: bytes, timeout: float) -> tuple[int, bytes]:
+        """Append an entry and wait until it is applied; return its index and the result. Called without the lock."""
+        with self._lock:
+            proposal = self._append(kind, body)
+        result = proposal.wait(timeout)
+        if result is None:
+            with self._lock:
+                self._monitor.proposals.discard(proposal)
+            result = proposal.wait(0)
+        if result is None:
+            raise OutcomeUnknown(f"the command was not committed within {timeout:g} s")
+        return proposal.index, result
+
+    def _append(self, kind: str, body: bytes) -> Proposal:
+        """Append a client's command to the log, if this is the leader. Called with the lock held."""
+        self._refuse_unless_leader()
         before = glimpse(self._state)
-        proposal = Proposal(replication.append_command(self._state, command), monitor.runtime)
-        monitor.proposals.add(proposal)
-        monitor.react(before)
+        proposal = Proposal(replication.append_command(self._state, body, kind), self._monitor.runtime)
+        self._monitor.proposals.add(proposal)
+        self._monitor.react(before)
         return proposal
 
-    # The election timer (§5.2)
+    def _refuse_unless_leader(self) -> None:
+        """Raise NotLeader unless this server takes commands. Called with the lock held."""
+        if self._monitor.stopping:
+            raise NotLeader(None)
+        if not transfer.takes_commands(self._state):
+            raise NotLeader(self._state.transfer_target or self._state.leader_id)
 
-    def _election_timer_main(self) -> None:
-        monitor = self._monitor
-        with self._lock:
-            while True:
-                while not (monitor.stopping or self._election_is_due()):
-                    monitor.election_due.wait(self._seconds_to_election())
-                if monitor.stopping:
-                    return
-                self._start_election()
-
-    def _election_is_due(self) -> bool:
-        """Called with the lock held."""
-        elapsed = election_timeout_elapsed(self._monitor.now(), self._monitor.election_deadline)
-        return elapsed and self._state.role is not Role.LEADER
-
-    def _seconds_to_election(self) -> Optional[float]:
-        """Return how long the timer may sleep; None, for ever, while we lead. Called with the lock held."""
-        if self._state.role is Role.LEADER:
-            return None
-        return max(0.0, self._monitor.election_deadline - self._monitor.now())
-
-    def _start_election(self) -> None:
-        """Become a candidate; ask for votes once term and vote are saved (Fig. 2).
-
-        Called with the lock held; lets go of it while they are saved.
-        """
-        monitor = self._monitor
-        before = glimpse(self._state)
-        monitor.narrator.tell(ElectionTimedOut)
-        election.begin_election(self._state)
-        monitor.restart_election_timer()
-        monitor.react(before)
-        monitor.save()
-        before = glimpse(self._state)
-        election.become_leader_if_elected(self._state)  # a cluster of one needs nobody else's vote
-        monitor.react(before)
-        monitor.wake_peer_threads()
-
-    # The leader's disk, in parallel with replication (Diss. §10.2.1)
+    # Threads
 
     def _disk_main(self) -> None:
+        """Save what the leader appends, in parallel with replication (Diss. §10.2.1)."""
         with self._lock:
             while True:
                 while not (self._monitor.stopping or self._leader_has_unsaved_entries()):
@@ -317,42 +385,20 @@ class Node:
         """Called with the lock held."""
         return self._state.role is Role.LEADER and not self._state.is_saved()
 
-    # Applying committed entries (Fig. 2, "All Servers")
-
-    def _apply_main(self) -> None:
-        monitor, state = self._monitor, self._state
-        while True:
-            with self._lock:
-                while not (monitor.stopping or state.commit_index > state.last_applied):
-                    monitor.to_apply.wait()
-                if monitor.stopping:
-                    return
-                entries = replication.entries_to_apply(state, MAX_ENTRIES_PER_APPLY)
-            results = [self._state_machine.apply(entry.command) if entry.kind == COMMAND else b"" for entry in entries]
-            with self._lock:
-                settled = self._record_applied(entries, results)
-            for proposal, entry, result in settled:
-                settle(proposal, entry, result)
-
-    def _record_applied(
-        self, entries: Sequence[LogEntry], results: Sequence[bytes]
-    ) -> list[tuple[Proposal, LogEntry, bytes]]:
-        """Note what was applied; return who waits for it, to be woken without the lock. Called with the lock held."""
-        settled = []
-        for entry, result in zip(entries, results):
-            replication.record_applied(self._state, entry.index)
-            self._monitor.narrator.tell(Applied, entry=entry, result=result)
-            settled += [(proposal, entry, result) for proposal in self._monitor.proposals.take(entry.index)]
-        return settled
-
-    # Threads
+    def _start_peer(self, peer: str) -> None:
+        """Called with the lock held, and a link to the peer there."""
+        self._transport.use_addresses(self._state.configuration.addresses)
+        sender = PeerThread(
+            self._monitor, self._transport, self._storage, peer, self._max_entries_per_message, self._max_chunk_bytes
+        )
+        self._start_thread(f"peer-{peer}", sender.main)
 
     def _start_thread(self, name: str, main: Callable[[], None]) -> None:
         thread = self._monitor.runtime.threading.Thread(
             target=self._run, args=(main,), name=f"{self._state.id}/{name}"
         )
         thread.start()
-        self._threads.append(thread)
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
 
     def _run(self, main: Callable[[], None]) -> None:
         """Run a thread's loop. If it fails the whole node stops: a server with half its threads is worse than none."""
@@ -366,7 +412,7 @@ class Node:
                 self._monitor.begin_stopping(error)
 
 
-def refuse_impostor(peer: str, claimed: str) -> None:
-    """Raise RequestRefused when `peer` sends in another server's name."""
-    if peer != claimed:
-        raise RequestRefused(f"{peer} sent a message in the name of {claimed}")
+def check_size(command: bytes) -> None:
+    """Raise ValueError for what is too large for a command."""
+    if len(command) > MAX_COMMAND_BYTES:
+        raise ValueError(f"a command has at most {MAX_COMMAND_BYTES} bytes, not {len(command)}")

@@ -6,9 +6,43 @@ import threading
 import time
 from typing import Callable, Optional, TypeVar
 
+from raft_threads import events
 from raft_threads.events import Event, EventKinds
 
 E = TypeVar("E", bound=Event)
+# All that does not come with every heartbeat, so that a long run needs little memory.
+WITHOUT_HEARTBEATS: EventKinds = frozenset(
+    {
+        events.Applied,
+        events.BecameCandidate,
+        events.BecameLeader,
+        events.CatchUpBegan,
+        events.CatchUpRoundEnded,
+        events.CommitAdvanced,
+        events.ConfigurationChanged,
+        events.ElectionTimedOut,
+        events.EntriesAppended,
+        events.EntriesDeleted,
+        events.LeaderRecognized,
+        events.LostContact,
+        events.MembershipChangeGivenUp,
+        events.PreVoteBegan,
+        events.PreVoteReceived,
+        events.ReadServed,
+        events.RequestVoteDisregarded,
+        events.Restarted,
+        events.SnapshotInstalled,
+        events.SnapshotTaken,
+        events.StateMachineReset,
+        events.SteppedDown,
+        events.Stopped,
+        events.TransferBegan,
+        events.TransferGivenUp,
+        events.VoteDenied,
+        events.VoteGranted,
+        events.VoteReceived,
+    }
+)
 
 
 class EventRecorder:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from raft_threads import election
 from raft_threads.log import COMMAND, Log, LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply
+from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request
 from raft_threads.state import Role, SafetyViolation, State
 
 # The follower (Fig. 2, "AppendEntries RPC: Receiver implementation")
@@ -48,11 +48,15 @@ def recognize_leader(state: State, leader_id: str) -> None:
     if state.role is Role.CANDIDATE:
         election.become_follower(state)
     state.leader_id = leader_id
+    state.pre_votes = None
 
 
 def matches_previous_entry(log: Log, prev_log_index: int, prev_log_term: int) -> bool:
-    """The consistency check: return whether our entry at prev_log_index has prev_log_term (§5.3)."""
-    return log.term_at(prev_log_index) == prev_log_term
+    """The consistency check: return whether our entry at prev_log_index has prev_log_term (§5.3).
+
+    What our snapshot has replaced was committed, so every leader has the same there (Leader Completeness; §7).
+    """
+    return prev_log_index < log.start.last_included_index or log.term_at(prev_log_index) == prev_log_term
 
 
 def refusal_with_conflict(state: State, prev_log_index: int) -> AppendEntriesReply:
@@ -67,9 +71,9 @@ def first_conflict(log: Log, entries: Sequence[LogEntry]) -> int:
     """Return the index of our first entry that has another term than the new one there; 0 when none has."""
     for entry in entries:
         our_term = log.term_at(entry.index)
-        if our_term is None:
+        if entry.index > log.last_index:
             return 0
-        if our_term != entry.term:
+        if our_term is not None and our_term != entry.term:
             return entry.index
     return 0
 
@@ -107,9 +111,12 @@ def follow_leader_commit(state: State, leader_commit: int, last_new: int) -> Non
 # The leader (Fig. 2, "Leaders")
 
 
-def append_command(state: State, command: bytes) -> LogEntry:
-    """Append a client's command to our log and return its entry; only a leader does so (§5.3)."""
-    return state.log.append_new(state.current_term, COMMAND, command)
+def append_command(state: State, command: bytes, kind: str = COMMAND) -> LogEntry:
+    """Append a client's command to our log and return its entry; only a leader does so (§5.3).
+
+    `kind` tells what kind of entry it is: a command within a session, or one that opens a session, is another (§8).
+    """
+    return state.log.append_new(state.current_term, kind, command)
 
 
 def has_entries_for(state: State, peer: str) -> bool:
@@ -124,7 +131,7 @@ def append_entries_request(state: State, peer: str, max_entries: int, max_bytes:
     """
     prev_log_index = state.next_index[peer] - 1
     prev_log_term = state.log.term_at(prev_log_index)
-    assert prev_log_term is not None, "next_index is never more than one past the leader's last entry"
+    assert prev_log_term is not None, "whoever needs what our snapshot has replaced is sent the snapshot (§7)"
     return AppendEntries(
         term=state.current_term,
         leader_id=state.id,
@@ -158,7 +165,7 @@ def handle_append_entries_reply(state: State, peer: str, request: AppendEntries,
         back_up_next_index(state, peer, request, reply)
 
 
-def answers_our_leadership(state: State, request: AppendEntries, reply: AppendEntriesReply) -> bool:
+def answers_our_leadership(state: State, request: Request, reply: Reply) -> bool:
     """Return whether we still lead in the term of the request, and the reply is of that term too.
 
     A reply from a term that we led before says nothing of our present log.
@@ -219,9 +226,8 @@ def advance_commit_index(state: State) -> None:
 
 
 def index_stored_on_majority(state: State) -> int:
-    """Return the highest index that more than half of the servers store, by match_index."""
-    matches = sorted(state.match_index.values(), reverse=True)
-    return matches[len(state.servers) // 2]
+    """Return the highest index that a majority of the configuration in force stores, by match_index (§5.3, §6)."""
+    return int(state.configuration.reached_by_majority(state.match_index))
 
 
 # All servers: applying (Fig. 2, "All Servers")

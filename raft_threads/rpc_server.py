@@ -10,8 +10,20 @@ import threading
 from typing import Any, Callable, Optional
 
 from raft_threads.addresses import Address
-from raft_threads.client_messages import Command, ErrorReply, Hello, StatusRequest, Welcome
-from raft_threads.messages import AppendEntries, RequestVote
+from raft_threads.client_messages import (
+    ChangeMembers,
+    Command,
+    ErrorReply,
+    Hello,
+    MembersRequest,
+    Query,
+    Register,
+    StatusRequest,
+    TakeSnapshot,
+    TransferLeadership,
+    Welcome,
+)
+from raft_threads.messages import REPLY_TO
 from raft_threads.transport import RequestRefused
 from raft_threads.wire import BadMessage, ConnectionEnded, Message, describe, encode, read_message
 
@@ -25,6 +37,11 @@ POLL_INTERVAL = 0.1
 # After an error reply, how much of what the other side still sends is swallowed, so that it gets to read the reply.
 LINGER_BYTES = 1024 * 1024
 LINGER_SECONDS = 0.5
+
+
+_FROM_CLIENTS = (
+    ChangeMembers, Command, MembersRequest, Query, Register, StatusRequest, TakeSnapshot, TransferLeadership
+)
 
 
 class CannotListen(Exception):
@@ -47,7 +64,6 @@ class RpcServer(socketserver.TCPServer):
         self,
         server_id: str,
         cluster: str,
-        peers: list[str],
         address: Address,
         handle: Callable[[Optional[str], Message], Message],
     ) -> None:
@@ -57,7 +73,6 @@ class RpcServer(socketserver.TCPServer):
         """
         self.server_id = server_id
         self.cluster = cluster
-        self.peers = frozenset(peers)
         self.handle_message = handle
         self._connection_limit = connection_limit()
         self._guard = threading.Lock()  # guards _connections
@@ -168,7 +183,10 @@ class Conversation(socketserver.StreamRequestHandler):
         return hello.sender
 
     def _check_hello(self, hello: Message) -> None:
-        """Refuse whom we should not talk to: another cluster, a stranger, or a peer that meant somebody else."""
+        """Refuse whom we should not talk to: another cluster, or a peer that meant somebody else.
+
+        Not servers that are not in our configuration: theirs may be the newer one (§6).
+        """
         server = self.server
         if not isinstance(hello, Hello):
             raise BadMessage(f"a connection begins with hello, not with {describe(hello)}")
@@ -176,12 +194,11 @@ class Conversation(socketserver.StreamRequestHandler):
             raise RequestRefused(f"this is cluster {server.cluster!r}, not {hello.cluster!r}")
         if hello.receiver not in (None, server.server_id):
             raise RequestRefused(f"this is server {server.server_id}, not {hello.receiver}; check the addresses")
-        if hello.sender is not None and hello.sender not in server.peers:
-            raise RequestRefused(f"server {hello.sender} is not a peer of {server.server_id} in this cluster")
+        if hello.sender == server.server_id:
+            raise RequestRefused(f"server {hello.sender} is this one; two servers must not share an id")
 
     def _answer(self, sender: Optional[str], request: Message) -> Message:
-        allowed: tuple[type, ...] = (Command, StatusRequest) if sender is None else (RequestVote, AppendEntries)
-        if not isinstance(request, allowed):
+        if not isinstance(request, _FROM_CLIENTS if sender is None else tuple(REPLY_TO)):
             raise RequestRefused(f"{describe(request)} is not for {'clients' if sender is None else 'peers'} to send")
         return self.server.handle_message(sender, request)
 

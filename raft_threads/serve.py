@@ -37,6 +37,8 @@ def serve(arguments: argparse.Namespace) -> int:
             Path(arguments.data_dir),
             cluster=arguments.cluster_name,
             timing=arguments.timing,
+            options=arguments.options,
+            join=arguments.join,
             observers=[LogLines()],
         )
     except (StorageError, CannotListen) as error:

@@ -8,11 +8,14 @@ from typing import Callable, Optional
 
 from raft_threads.addresses import Address
 from raft_threads.client_service import ClientService
+from raft_threads.configuration import Configuration, Member
+from raft_threads.durable_files import sync_file
 from raft_threads.events import Observer
+from raft_threads.file_storage import FileStorage
 from raft_threads.kv import KeyValueStore
 from raft_threads.node import Node
+from raft_threads.options import Options
 from raft_threads.runtime import Runtime
-from raft_threads.storage import FileStorage, sync_file
 from raft_threads.tcp_transport import TcpTransport
 from raft_threads.timing import Timing
 from raft_threads.transport import Transport
@@ -30,12 +33,17 @@ class KeyValueServer:
         *,
         cluster: str = "raft",
         timing: Timing = Timing(),
+        options: Options = Options(),
+        join: bool = False,
         runtime: Runtime = Runtime(),
         observers: Sequence[Observer] = (),
         sync: Callable[[int], None] = sync_file,
         wrap_transport: Callable[[Transport], Transport] = lambda transport: transport,
     ) -> None:
         """Open the directory and the port. Raises StorageError or CannotListen, with nothing left open.
+
+        `addresses` are those of the servers that the cluster begins with. With `join` they need only have our own: this
+        server waits to be added to a cluster (§6).
 
         `wrap_transport` may put something between node and network, as the demo does to cut connections.
         """
@@ -47,11 +55,12 @@ class KeyValueServer:
             transport = TcpTransport(server, cluster, addresses, self._handle_client)
             self.node = Node(
                 server,
-                list(addresses),
+                Configuration() if join else configuration_at(addresses),
                 transport=wrap_transport(transport),
                 storage=storage,
                 state_machine=self.store,
                 timing=timing,
+                options=options,
                 runtime=runtime,
                 observers=observers,
             )
@@ -72,3 +81,8 @@ class KeyValueServer:
 
     def _handle_client(self, request: Message) -> Message:
         return self._clients.handle(request)
+
+
+def configuration_at(addresses: Mapping[str, Address]) -> Configuration:
+    """Return the configuration of the servers at `addresses` (§6)."""
+    return Configuration(tuple(Member(server, str(address)) for server, address in addresses.items()))

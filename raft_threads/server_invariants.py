@@ -16,10 +16,12 @@ LEADER_APPEND_ONLY = "Leader Append-Only"
 LOG_MATCHING = "Log Matching"
 LEADER_COMPLETENESS = "Leader Completeness"
 STATE_MACHINE_SAFETY = "State Machine Safety"
-# What they rest on: §5.2; §5.4.1; §5.3 and §5.4.2; Fig. 2's State box; Fig. 2 and Fig. 4; Fig. 2's RPC boxes.
+# What they rest on: §5.2; §5.4.1; §5.3 and §5.4.2; §6; §7; Fig. 2's State box; Fig. 2 and Fig. 4; its RPC boxes.
 ONE_VOTE = "One Vote per Term"
 ELECTION_RESTRICTION = "Election Restriction"
 COMMITMENT = "Commitment"
+MEMBERSHIP = "Membership"
+SNAPSHOTS = "Snapshots"
 PERSISTENCE = "Persistence"
 SERVER_STATE = "Server State"
 MESSAGES = "Messages"
@@ -51,6 +53,7 @@ def check_step(server: str, before: Glimpse, now: Glimpse) -> None:
         ("term", before.term, now.term),
         ("commit_index", before.commit_index, now.commit_index),
         ("last_applied", before.last_applied, now.last_applied),
+        ("last_included_index", before.last_included_index, now.last_included_index),
     ):
         if is_now < was:
             raise InvariantViolation(SERVER_STATE, f"the {name} of {server} falls from {was} to {is_now}", [server])
@@ -60,20 +63,24 @@ def check_step(server: str, before: Glimpse, now: Glimpse) -> None:
 
 
 def check_step_within_a_term(server: str, before: Glimpse, now: Glimpse) -> None:
-    """Check that vote and leader are set once in a term (§5.2), and that only a candidate's role changes (Fig. 4)."""
+    """Check that vote and leader are set once in a term (§5.2), and that only a candidate's role changes (Fig. 4).
+
+    A leader may stop leading within its term: after it was removed (§6), or without a majority (Diss. §6.2).
+    """
+    stops_leading = before.role is Role.LEADER and now.role is Role.FOLLOWER and now.leader_id is None
     if before.voted_for is not None and now.voted_for != before.voted_for:
         raise InvariantViolation(
             ONE_VOTE,
             f"{server} changes its vote of term {now.term} from {before.voted_for} to {now.voted_for}",
             [server],
         )
-    if before.leader_id is not None and now.leader_id != before.leader_id:
+    if before.leader_id is not None and now.leader_id != before.leader_id and not stops_leading:
         raise InvariantViolation(
             ELECTION_SAFETY,
             f"{server} knew {before.leader_id} as leader of term {now.term}, and now {now.leader_id}",
             [server, before.leader_id, *filter(None, [now.leader_id])],
         )
-    if before.role is not Role.CANDIDATE and now.role is not before.role:
+    if before.role is not Role.CANDIDATE and now.role is not before.role and not stops_leading:
         raise InvariantViolation(
             SERVER_STATE,
             f"{server} turns from {before.role.value} to {now.role.value} within term {now.term}",
@@ -90,6 +97,13 @@ def check_moment(server: str, now: Glimpse) -> None:
             f"of {now.last_log_index} in its log",
             [server],
             [now.last_applied, now.commit_index, now.last_log_index],
+        )
+    if now.last_included_index > now.commit_index:
+        raise InvariantViolation(
+            SERVER_STATE,
+            f"{server} has a snapshot of {now.last_included_index} entries, and knows of {now.commit_index} committed",
+            [server],
+            [now.last_included_index, now.commit_index],
         )
     if now.last_log_term > now.term:
         raise InvariantViolation(
@@ -129,12 +143,27 @@ def check_state(state: State) -> None:
         raise InvariantViolation(
             SERVER_STATE, f"{state.id} has next_index and match_index as {state.role.value}", [state.id]
         )
+    check_what_belongs_to_roles(state)
     if state.role is not Role.CANDIDATE and state.votes:
         raise InvariantViolation(SERVER_STATE, f"{state.id} counts votes as {state.role.value}", [state.id])
-    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= set(state.servers)):
+    voters = {state.id, *state.peers}
+    if state.role is Role.CANDIDATE and not (state.votes.get(state.id) and state.votes.keys() <= voters):
         raise InvariantViolation(
             SERVER_STATE, f"{state.id} counts the votes of {', '.join(state.votes) or 'nobody'}", [state.id]
         )
+
+
+def check_what_belongs_to_roles(state: State) -> None:
+    """Check that only leaders have what only leaders need (§6, §8; Diss. §3.10), and only others receive (§7)."""
+    leaders_only = {
+        "catch_up": state.catch_up is not None,
+        "acknowledged_round": bool(state.acknowledged_round),
+        "transfer_target": state.transfer_target is not None,
+    }
+    others_only = {"incoming": state.incoming is not None, "pre_votes": state.pre_votes is not None}
+    for name, is_there in (others_only if state.role is Role.LEADER else leaders_only).items():
+        if is_there:
+            raise InvariantViolation(SERVER_STATE, f"{state.id} has {name} as {state.role.value}", [state.id])
 
 
 def check_disk(state: State) -> None:
@@ -159,7 +188,7 @@ def check_disk(state: State) -> None:
 
 def check_followers_indexes(leader: State) -> None:
     """Check a leader's next_index and match_index (Fig. 2); its own match_index is its disk's (Diss. §10.2.1)."""
-    servers = set(leader.servers)
+    servers = {leader.id, *leader.peers}
     if leader.match_index.keys() != servers or leader.next_index.keys() != servers - {leader.id}:
         raise InvariantViolation(
             SERVER_STATE,
@@ -189,7 +218,7 @@ def check_followers_indexes(leader: State) -> None:
 
 def check_nothing_is_left_uncommitted(leader: State) -> None:
     """Check that the leader has committed what a majority stores, if that is of its own term (§5.3, §5.4.2)."""
-    stored = sorted(leader.match_index.values(), reverse=True)[len(leader.servers) // 2]
+    stored = int(leader.configuration.reached_by_majority(leader.match_index))
     if stored > leader.commit_index and leader.log.term_at(stored) == leader.current_term:
         raise InvariantViolation(
             COMMITMENT,

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Mapping
 from typing import Callable, Optional
 
-from raft_threads.addresses import Address
+from raft_threads.addresses import Address, parse_address
 from raft_threads.client_messages import ErrorReply, Hello
 from raft_threads.connection import CannotConnect, Connection, ConnectionLost
-from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
+from raft_threads.messages import REPLY_TO, Reply, Request
 from raft_threads.rpc_server import RpcServer
 from raft_threads.transport import HandleRequest, PeerDidNotAnswer
 from raft_threads.wire import Message, describe
@@ -28,19 +28,29 @@ class TcpTransport:
         """Listen on the address of `server` among `addresses`. Raises CannotListen (see `rpc_server.py`)."""
         self._server = server
         self._cluster = cluster
-        self._addresses = addresses
+        self._addresses = dict(addresses)  # guarded by _guard
         self._handle_client = handle_client
         self._handle_request: Optional[HandleRequest] = None
         self._guard = threading.Lock()  # guards the two below
         self._closed = False
         self._connections: dict[str, Connection] = {}
-        peers = [peer for peer in addresses if peer != server]
-        self._rpc_server = RpcServer(server, cluster, peers, addresses[server], self._handle)
+        self._rpc_server = RpcServer(server, cluster, addresses[server], self._handle)
 
     def start(self, handle_request: HandleRequest) -> None:
         """Begin to accept connections from peers and clients."""
         self._handle_request = handle_request
         self._rpc_server.start()
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Reach servers at `addresses` from now on. What is connected stays so, but not to another address (§6)."""
+        moved = []
+        with self._guard:
+            for server, text in addresses.items():
+                if text and self._addresses.get(server) != parse_address(text):
+                    self._addresses[server] = parse_address(text)
+                    moved += [server]
+        for server in moved:
+            self._forget(server)
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request` over the connection to `peer`, which is made first if there is none."""
@@ -67,7 +77,11 @@ class TcpTransport:
 
     def _connect(self, peer: str, timeout: float) -> Connection:
         self._forget(peer)
-        connection = Connection(self._addresses[peer], min(timeout, CONNECT_TIMEOUT))
+        with self._guard:
+            address = self._addresses.get(peer)
+        if address is None:
+            raise CannotConnect(f"nobody has said where server {peer} is")
+        connection = Connection(address, min(timeout, CONNECT_TIMEOUT))
         with self._guard:
             closed = self._closed
             if not closed:
@@ -86,16 +100,15 @@ class TcpTransport:
 
     def _checked(self, peer: str, request: Request, reply: Message) -> Reply:
         """Return `reply` if it is of the kind that answers `request`."""
-        if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply):
-            return reply
-        if isinstance(request, AppendEntries) and isinstance(reply, AppendEntriesReply):
-            return reply
+        if isinstance(reply, REPLY_TO[type(request)]):
+            answer: Reply = reply
+            return answer
         self._forget(peer)
         text = reply.message if isinstance(reply, ErrorReply) else f"it answered with {describe(reply)}"
         raise PeerDidNotAnswer(f"{peer} refused {describe(request)}: {text}")
 
     def _handle(self, sender: Optional[str], request: Message) -> Message:
-        if sender is not None and isinstance(request, (RequestVote, AppendEntries)):
+        if sender is not None and isinstance(request, tuple(REPLY_TO)):
             assert self._handle_request is not None, "requests arrive only after start"
-            return self._handle_request(sender, request)
+            return self._handle_request(sender, request)  # type: ignore[arg-type]
         return self._handle_client(request)

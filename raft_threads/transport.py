@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Callable, Protocol
 
 from raft_threads.messages import Reply, Request
@@ -25,6 +26,10 @@ class Transport(Protocol):
 
     def start(self, handle_request: HandleRequest) -> None:
         """Begin to deliver requests: `handle_request(peer, request)` returns the reply, in a thread of ours."""
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Reach servers at `addresses` (`host:port`) from now on; those not named, where they were. Never blocks (§6).
+        """
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request` to `peer`, wait `timeout` seconds at most, return its reply. Raises PeerDidNotAnswer.

@@ -5,11 +5,12 @@ What leaves a server binds it, across crashes too: "updated on stable storage be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Optional
 
+from raft_threads.configuration import Configuration, parse_configuration
 from raft_threads.events import Glimpse
-from raft_threads.log import LogEntry
+from raft_threads.log import CONFIGURATION, LogEntry, SnapshotMetadata
 from raft_threads.messages import AppendEntries, Request, RequestVote
 from raft_threads.server_invariants import (
     COMMITMENT,
@@ -28,6 +29,12 @@ from raft_threads.state import Role
 NEW_SERVER = Glimpse(0, Role.FOLLOWER, None, None, 0, 0, 0, 0)
 
 
+def is_majority(configuration: Configuration, agreeing: Collection[str]) -> bool:
+    """Return whether `agreeing` are a majority of each set (§6). Not asked of what is checked: that may be wrong."""
+    sets = [configuration.members, *([] if configuration.new_members is None else [configuration.new_members])]
+    return all(len([each for each in members if each.id in agreeing]) > len(members) / 2 for members in sets)
+
+
 class WatchedServer:
     """One server, as its events tell of it."""
 
@@ -36,7 +43,11 @@ class WatchedServer:
         self.state = NEW_SERVER
         self.started = False
         # What its events add up to. `state` is ahead of these while the events of one step are told.
+        # The log is all that there ever was, although the server itself forgets what a snapshot has replaced (§7).
         self.log: list[LogEntry] = []
+        self.start = SnapshotMetadata()
+        self.configurations: list[tuple[int, Configuration]] = []
+        self.lost_contact = False
         self.commit_index = 0
         self.last_applied = 0
         self.heard: Optional[Request] = None
@@ -57,6 +68,28 @@ class WatchedServer:
         if index == 0:
             return 0
         return self.log[index - 1].term if 1 <= index <= len(self.log) else -1
+
+    @property
+    def configuration_index(self) -> int:
+        """The index of the latest configuration in its log, or of the snapshot that holds it; 0 at the start."""
+        return self.configurations[-1][0] if self.configurations else self.start.last_included_index
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force (§6)."""
+        return self.configurations[-1][1] if self.configurations else self.start.configuration
+
+    def begin_after(self, start: SnapshotMetadata) -> None:
+        """Have the log begin after a snapshot, or with the configuration that the server was started with."""
+        self.start = start
+        later = [entry for entry in self.log[start.last_included_index:] if entry.kind == CONFIGURATION]
+        self.configurations = [(entry.index, parse_configuration(entry.command)) for entry in later]
+
+    def append(self, entry: LogEntry) -> None:
+        """Append `entry`, whose configuration is in force from then on if it has one (§6)."""
+        self.log.append(entry)
+        if entry.kind == CONFIGURATION:
+            self.configurations.append((entry.index, parse_configuration(entry.command)))
 
     def step_to(self, now: Glimpse) -> None:
         """Go on to the state `now`. Raises InvariantViolation when no step leads there."""
@@ -111,6 +144,7 @@ class WatchedServer:
         allowed, request = 0, self.heard
         if isinstance(request, AppendEntries):
             allowed = min(request.leader_commit, request.prev_log_index + len(request.entries))
+        allowed = max(allowed, self.start.last_included_index)
         if index > allowed:
             raise InvariantViolation(
                 COMMITMENT,
@@ -122,6 +156,7 @@ class WatchedServer:
     def delete_from(self, index: int) -> None:
         """Forget the entry at `index` and all that follow it, and that they were promised: a leader wanted it so."""
         del self.log[index - 1:]
+        self.configurations = [each for each in self.configurations if each[0] < index]
         self.promised_index = min(self.promised_index, index - 1)
 
     # Promises (Fig. 2, "Persistent state on all servers")
@@ -175,8 +210,9 @@ class WatchedServer:
         """Begin anew; return up to which index the log is what it was. The rest is left for the caller to append."""
         self.state = now
         self.started = True
-        self.commit_index = 0
+        self.commit_index = now.last_included_index
         self.last_applied = 0
+        self.lost_contact = False
         self.heard = None
         self.voters = set()
         kept = 0

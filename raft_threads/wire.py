@@ -11,43 +11,81 @@ stored as. Everything has a size limit, and what does not fit the format is refu
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import Enum
 from io import BufferedIOBase
 from typing import Any, Callable, Optional, Union
 
 from raft_threads.client_messages import (
+    Change,
+    ChangeMembers,
     Command,
     CommandResult,
+    Done,
     ErrorReply,
     Hello,
+    MembersReply,
+    MembersRequest,
     Outcome,
+    Query,
     Refusal,
+    Register,
+    Registered,
     ServerStatus,
     StatusRequest,
+    TakeSnapshot,
+    TransferLeadership,
     Welcome,
 )
+from raft_threads.configuration import MAX_SERVERS
 from raft_threads.entry_format import MAX_COMMAND_BYTES, BadLine, escape, unescape
 from raft_threads.log import LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+    TimeoutNowReply,
+)
 
 MAX_HEADER_BYTES = 64 * 1024
-MAX_LINE_BYTES = 3 * MAX_COMMAND_BYTES + 100
+# An entry's checksum, index, term and kind, and a session's three numbers, take less than 200 bytes.
+MAX_LINE_BYTES = 3 * MAX_COMMAND_BYTES + 200
 MAX_LINES = 10_000
 MAX_FRAME_BYTES = 2 * MAX_LINE_BYTES
 
 Message = Union[
     AppendEntries,
     AppendEntriesReply,
+    ChangeMembers,
     Command,
     CommandResult,
+    Done,
     ErrorReply,
     Hello,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    MembersReply,
+    MembersRequest,
+    PreVote,
+    PreVoteReply,
+    Query,
     Refusal,
+    Register,
+    Registered,
     RequestVote,
     RequestVoteReply,
     ServerStatus,
     StatusRequest,
+    TakeSnapshot,
+    TimeoutNow,
+    TimeoutNowReply,
+    TransferLeadership,
     Welcome,
 ]
 
@@ -87,6 +125,19 @@ def _is_outcome(value: Any) -> bool:
     return value in [outcome.value for outcome in Outcome]
 
 
+def _is_change(value: Any) -> bool:
+    return value in [change.value for change in Change]
+
+
+def _are_members(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_SERVERS and all(map(_is_member, value))
+
+
+def _is_member(value: Any) -> bool:
+    """An id, or `id=host:port`."""
+    return isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable()
+
+
 def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or check(value)
 
@@ -97,7 +148,13 @@ _LAYOUT: dict[type[Any], tuple[str, dict[str, Callable[[Any], bool]]]] = {
     Welcome: ("welcome", {"cluster": _is_name, "id": _is_name}),
     RequestVote: (
         "request_vote",
-        {"term": _is_number, "candidate_id": _is_name, "last_log_index": _is_number, "last_log_term": _is_number},
+        {
+            "term": _is_number,
+            "candidate_id": _is_name,
+            "last_log_index": _is_number,
+            "last_log_term": _is_number,
+            "told_to_stand": _is_truth,
+        },
     ),
     RequestVoteReply: ("request_vote_reply", {"term": _is_number, "vote_granted": _is_truth}),
     AppendEntries: (
@@ -119,8 +176,38 @@ _LAYOUT: dict[type[Any], tuple[str, dict[str, Callable[[Any], bool]]]] = {
             "conflict_index": _or_null(_is_number),
         },
     ),
-    Command: ("command", {"timeout": _is_seconds}),
+    InstallSnapshot: (
+        "install_snapshot",
+        {
+            "term": _is_number,
+            "leader_id": _is_name,
+            "last_included_index": _is_number,
+            "last_included_term": _is_number,
+            "offset": _is_number,
+            "done": _is_truth,
+        },
+    ),
+    InstallSnapshotReply: ("install_snapshot_reply", {"term": _is_number, "bytes_stored": _or_null(_is_number)}),
+    PreVote: (
+        "pre_vote",
+        {"term": _is_number, "candidate_id": _is_name, "last_log_index": _is_number, "last_log_term": _is_number},
+    ),
+    PreVoteReply: ("pre_vote_reply", {"term": _is_number, "vote_granted": _is_truth}),
+    TimeoutNow: ("timeout_now", {"term": _is_number, "leader_id": _is_name}),
+    TimeoutNowReply: ("timeout_now_reply", {"term": _is_number}),
+    Command: (
+        "command",
+        {
+            "timeout": _is_seconds,
+            "client_id": _or_null(_is_number),
+            "sequence": _or_null(_is_number),
+            "first_unanswered": _or_null(_is_number),
+        },
+    ),
     CommandResult: ("command_result", {}),
+    Register: ("register", {"timeout": _is_seconds}),
+    Registered: ("registered", {"client_id": _is_number}),
+    Query: ("query", {"timeout": _is_seconds}),
     Refusal: (
         "refusal",
         {
@@ -141,14 +228,30 @@ _LAYOUT: dict[type[Any], tuple[str, dict[str, Callable[[Any], bool]]]] = {
             "commit_index": _is_number,
             "last_applied": _is_number,
             "last_log_index": _is_number,
+            "snapshot_index": _is_number,
+            "snapshot_bytes": _is_number,
+            "log_bytes": _is_number,
         },
     ),
+    MembersRequest: ("members", {}),
+    MembersReply: ("members_reply", {"members": _are_members, "new_members": _or_null(_are_members)}),
+    ChangeMembers: ("change_members", {"change": _is_change, "members": _are_members, "timeout": _is_seconds}),
+    TransferLeadership: ("transfer_leadership", {"target": _or_null(_is_name), "timeout": _is_seconds}),
+    TakeSnapshot: ("take_snapshot", {"timeout": _is_seconds}),
+    Done: ("done", {"message": _is_text}),
     ErrorReply: ("error", {"message": _is_text}),
 }
 _BY_TYPE: dict[str, type[Any]] = {name: kind for kind, (name, _) in _LAYOUT.items()}
 # A message may leave out the fields that have a default.
-_OPTIONAL = {kind: {field.name for field in fields(kind) if field.default is None} for kind in _LAYOUT}
+_OPTIONAL = {kind: {field.name for field in fields(kind) if field.default is not MISSING} for kind in _LAYOUT}
 
+# Messages with one line: which field it is, and how many bytes that has at most.
+_CONTENT: dict[type[Any], tuple[str, int]] = {
+    Command: ("command", MAX_COMMAND_BYTES),
+    CommandResult: ("result", MAX_LINE_BYTES),
+    InstallSnapshot: ("data", MAX_COMMAND_BYTES),
+    Query: ("query", MAX_COMMAND_BYTES),
+}
 # One encoder for all messages: json.dumps with separators would build a new one at each call.
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -170,11 +273,8 @@ def encode(message: Message) -> bytes:
 def _lines_of(message: Message) -> list[bytes]:
     if isinstance(message, AppendEntries):
         return [entry.line for entry in message.entries]
-    if isinstance(message, Command):
-        return [escape(message.command) + b"\n"]
-    if isinstance(message, CommandResult):
-        return [escape(message.result) + b"\n"]
-    return []
+    content = _CONTENT.get(type(message))
+    return [] if content is None else [escape(getattr(message, content[0])) + b"\n"]
 
 
 def read_message(stream: BufferedIOBase) -> Message:
@@ -236,9 +336,9 @@ def _checked_fields(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise BadMessage(f"{name} has no field {sorted(unknown)[0]!r}"[:200])
     for field, is_right in layout.items():
-        if field not in header and field in _OPTIONAL[kind]:
-            continue
-        if field not in header or not is_right(header[field]):
+        if header.get(field) is None and field in _OPTIONAL[kind]:
+            header.pop(field, None)
+        elif not is_right(header.setdefault(field, None)):  # what is left out is as good as null
             raise BadMessage(f"{name}: field {field!r} is missing or has a wrong value")
     return header
 
@@ -246,15 +346,20 @@ def _checked_fields(kind: type[Any], header: dict[str, Any]) -> dict[str, Any]:
 def _build(kind: type[Any], values: dict[str, Any], lines: list[bytes]) -> Any:
     if kind is AppendEntries:
         return _build_append_entries(values, lines)
-    if kind is Command:
-        return Command(command=_only_line(lines, MAX_COMMAND_BYTES), **values)
-    if kind is CommandResult:
-        return CommandResult(result=_only_line(lines, MAX_LINE_BYTES))
+    if kind in _CONTENT:
+        name, limit = _CONTENT[kind]
+        return kind(**{name: _only_line(lines, limit)}, **values)
     if lines:
         raise BadMessage(f"{_LAYOUT[kind][0]} has no lines")
-    if kind is Refusal:
-        values["outcome"] = Outcome(values["outcome"])
-    return kind(**values)
+    return kind(**{name: _as_in_record(name, value) for name, value in values.items()})
+
+
+def _as_in_record(name: str, value: Any) -> Any:
+    """Return what JSON cannot say: the enumeration that a word is of, the tuple that a list is."""
+    if isinstance(value, list):
+        return tuple(value)
+    named: dict[str, Any] = {"outcome": Outcome, "change": Change}
+    return named[name](value) if name in named else value
 
 
 def _only_line(lines: list[bytes], limit: int) -> bytes:

@@ -54,10 +54,10 @@ def run(way: str = "none", place: str = "rule") -> int:
     original = election.begin_election
     stop = WAYS[way]
 
-    def begin_election(state: State) -> None:
+    def begin_election(state: State, told_to_stand: bool = False) -> None:
         if place == "rule":
             stop()
-        original(state)
+        original(state, told_to_stand)
 
     election.begin_election = begin_election
     observers = [Stopper(stop)] if place == "observer" else []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, Optional
 
+from raft_threads.entry_format import BadLine
 from raft_threads.events import Event
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -20,7 +22,9 @@ from raft_threads.messages import (
 from raft_threads.node import Node
 from raft_threads.recorder import EventRecorder
 from raft_threads.runtime import Runtime
-from raft_threads.storage import SavedState, StorageError
+from raft_threads.simulation.disk import SnapshotInMemory
+from raft_threads.snapshot_format import check_snapshot, snapshot_lines
+from raft_threads.storage import BadSnapshot, SavedState, StorageError
 from raft_threads.timing import Timing
 from raft_threads.transport import HandleRequest, PeerDidNotAnswer
 
@@ -69,6 +73,10 @@ class MemoryStorage:
 
     def __init__(self, saved: Optional[SavedState] = None) -> None:
         self.saved = saved or SavedState(0, None, [])
+        start = self.saved.start
+        # The snapshot that counts (without records if it was there from the beginning), and those that do not yet.
+        self.snapshot = b"".join(snapshot_lines(start, [])) if start is not None else b""
+        self.written = self.received = b""
         self.gate = Gate()
         self.fails = False
         self.writes: list[Any] = []
@@ -83,6 +91,43 @@ class MemoryStorage:
     def save_entries(self, entries: Sequence[LogEntry]) -> None:
         if entries:
             self._write([(entry.index, entry.term) for entry in entries])
+
+    def replace_log(self, entries: Sequence[LogEntry]) -> None:
+        self._write(("log", [(entry.index, entry.term) for entry in entries]))
+
+    def write_snapshot(self, metadata: SnapshotMetadata, records: Iterable[bytes]) -> None:
+        written = b"".join(snapshot_lines(metadata, records))
+        self._write(("written", metadata.last_included_index))
+        self.written = written
+
+    def adopt_written(self) -> bool:
+        return self._adopt(self.written) is not None
+
+    def store_chunk(self, offset: int, data: bytes) -> None:
+        if offset > len(self.received):
+            raise ValueError(f"a gap before byte {offset}")
+        self._write(("chunk", offset, len(data)))
+        self.received = self.received[:offset] + data
+
+    def adopt_received(self) -> Optional[SnapshotMetadata]:
+        received, self.received = self.received, b""
+        try:
+            check_snapshot(io.BytesIO(received))
+        except BadLine as error:
+            raise BadSnapshot(str(error)) from error
+        return self._adopt(received)
+
+    def open_snapshot(self) -> SnapshotInMemory:
+        return SnapshotInMemory(self.snapshot)
+
+    def _adopt(self, snapshot: bytes) -> Optional[SnapshotMetadata]:
+        metadata = SnapshotInMemory(snapshot).metadata
+        index = metadata.last_included_index
+        if self.snapshot and self.open_snapshot().metadata.last_included_index >= index:
+            return None
+        self._write(("snapshot", index))
+        self.snapshot = snapshot
+        return metadata
 
     def _write(self, what: Any) -> None:
         self.gate.pass_through()
@@ -106,6 +151,9 @@ class ScriptedTransport:
 
     def start(self, handle_request: HandleRequest) -> None:
         self._deliver = handle_request
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        pass
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         with self._condition:
@@ -167,6 +215,15 @@ class RecordingMachine:
         self.gate.pass_through()
         self.applied.append(command)
         return b"%d" % len(self.applied)
+
+    def query(self, query: bytes) -> bytes:
+        return b"%d" % len(self.applied)
+
+    def capture(self) -> Iterator[bytes]:
+        return iter(list(self.applied))
+
+    def restore(self, records: Iterable[bytes]) -> None:
+        self.applied = list(records)
 
 
 class Bench:

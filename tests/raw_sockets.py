@@ -65,7 +65,7 @@ class Listening:
         self, handle: Callable[[Optional[str], Message], Message] = answer_by_type, address: Optional[Address] = None
     ) -> None:
         self.address = address or free_addresses("n1")["n1"]
-        self.server = RpcServer("n1", "raft", ["n2", "n3"], self.address, handle)
+        self.server = RpcServer("n1", "raft", self.address, handle)
 
     def __enter__(self: L) -> L:
         self.server.start()

@@ -10,9 +10,10 @@ import pytest
 from drawing import FIVE, THREE, entries_of
 
 from raft_threads import events
+from raft_threads.configuration import Configuration
 from raft_threads.events import Event, Glimpse
 from raft_threads.invariants import Invariants, InvariantViolation
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
 from raft_threads.state import Role
 from raft_threads.watched_server import NEW_SERVER
@@ -47,7 +48,8 @@ class Telling:
         before = self.states[server]
         self.states[server] = NEW_SERVER._replace(term=before.term, voted_for=before.voted_for)
         self.logs[server] = list(self.logs[server] if log is None else log)
-        self.tell(events.Restarted, server, disk, entries=tuple(self.logs[server]))
+        start = SnapshotMetadata(configuration=Configuration.of(self.states))
+        self.tell(events.Restarted, server, disk, entries=tuple(self.logs[server]), start=start)
 
     # Elections (§5.2)
 

@@ -24,6 +24,14 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
+@pytest.mark.parametrize("text", ["h" * 251 + ":3300", "a\nb:1", "\x1b[2J:1", "[::1\u2028]:1"])
+def test_an_address_that_could_not_be_kept_in_a_configuration_is_refused(text: str) -> None:
+    """§6: the configuration travels in the log, and every server must be able to read it back."""
+    with pytest.raises(ValueError, match="255 printable characters|write host:port"):
+        parse_address(text)
+    assert parse_address("h" * 250 + ":3300").port == 3300
+
+
 @pytest.mark.parametrize(
     "text, complaint",
     [("", "is not a server"), ("n1", "is not a server"), ("=h:1", "is not a server"), ("n1=h:1,", "is not a server")]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Callable, Optional, Union
 
 import pytest
+from fake_cluster import FirstThrow, ok
+from fake_cluster import client_of as client_in_session_of
 from raw_sockets import Listening, RawServer, free_addresses
 
-from raft_threads import client as client_module
-from raft_threads import kv, rpc_server
+from raft_threads import client_requests, rpc_server
 from raft_threads.addresses import Address
 from raft_threads.client import Client, MayHaveHappened, SurelyFailed
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus, StatusRequest
+from raft_threads.client_messages import Command, CommandResult, Outcome, Query, Refusal, ServerStatus, StatusRequest
 from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.runtime import Runtime
 from raft_threads.server import KeyValueServer
@@ -33,14 +34,6 @@ def no_long_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rpc_server, "POLL_INTERVAL", 0.01)
 
 
-class FirstThrow:
-    """A `random` by which clients begin with the first server."""
-
-    def random(self) -> float:
-        """Return the smallest throw."""
-        return 0.0
-
-
 class Scripted(Listening):
     """A server that gives the answers in `script`, the last one for ever, and keeps the commands it got."""
 
@@ -50,8 +43,8 @@ class Scripted(Listening):
         super().__init__(self._handle)
 
     def _handle(self, sender: Optional[str], request: Message) -> Message:
-        assert isinstance(request, Command)
-        self.commands.append(request.command)
+        assert isinstance(request, (Command, Query))
+        self.commands.append(request.command if isinstance(request, Command) else request.query)
         answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         made = answer() if callable(answer) else answer
         if isinstance(made, Exception):
@@ -59,15 +52,9 @@ class Scripted(Listening):
         return made
 
 
-def ok(**fields: object) -> CommandResult:
-    """Return a result of the store."""
-    return CommandResult(kv._encode({"ok": True, **fields}))
-
-
 def client_of(*addresses: Address, timeout: float = LONG) -> Client:
-    """Return a client that begins with the first of `addresses`."""
-    servers = {f"n{number}": address for number, address in enumerate(addresses, 1)}
-    return Client(servers, timeout=timeout, runtime=Runtime(random=FirstThrow()))
+    """Return a client that begins with the first of `addresses`, and has no session."""
+    return client_in_session_of(*addresses, timeout=timeout, sessions=False)
 
 
 NOT_LEADER = Refusal(Outcome.NOT_LEADER, "this server is not the leader")
@@ -118,7 +105,7 @@ def test_the_status_of_every_server_is_asked_for_and_some_may_be_down(single: di
         client.put("x", "1")
         up_report, down_report = client.status()
     assert (up_report.id, up_report.reachable, up_report.role, up_report.leader) == ("n1", True, "leader", "n1")
-    assert up_report.commit_index == up_report.last_applied == up_report.last_log_index == 2
+    assert up_report.commit_index == up_report.last_applied == up_report.last_log_index == 3
     assert (down_report.id, down_report.address) == ("n2", str(down["n2"]))
     assert (down_report.reachable, down_report.role, down_report.term) == (False, None, None)
 
@@ -178,7 +165,7 @@ def test_without_a_hint_the_client_asks_round_also_past_servers_that_are_down() 
 def test_clients_begin_with_different_servers() -> None:
     """§8: a randomly chosen one."""
     addresses = free_addresses("n1", "n2", "n3")
-    assert {Client(addresses)._position for _ in range(200)} == {0, 1, 2}
+    assert {Client(addresses)._leader._connections._position for _ in range(200)} == {0, 1, 2}
 
 
 def test_the_connection_to_the_leader_is_kept() -> None:
@@ -194,7 +181,7 @@ def test_the_connection_to_the_leader_is_kept() -> None:
 def test_a_kept_connection_that_the_server_closed_is_noticed_before_a_command_is_sent() -> None:
     """Else every restart of a server would leave a command in doubt."""
     addresses = free_addresses("n1")
-    with Client(addresses, timeout=LONG) as client:
+    with Client(addresses, timeout=LONG, sessions=False) as client:
         for _ in range(3):
             with Listening(lambda sender, request: ok(), addresses["n1"]):
                 client.put("x", "1")
@@ -238,7 +225,8 @@ def test_within_a_round_the_client_does_not_wait() -> None:
     notes = NotedSleeps()
     with Scripted(NOT_LEADER) as follower, Scripted(NOT_LEADER, ok()) as leader:
         servers = {"n1": follower.address, "n2": free_addresses("n2")["n2"], "n3": leader.address}
-        with Client(servers, timeout=LONG, runtime=Runtime(time=notes, random=FirstThrow())) as client:
+        runtime = Runtime(time=notes, random=FirstThrow())
+        with Client(servers, timeout=LONG, sessions=False, runtime=runtime) as client:
             client.put("x", "1")
     assert [seconds > 0 for seconds in notes.sleeps] == [False, False, True, False, False]
 
@@ -346,7 +334,7 @@ def test_a_server_that_never_answers_leaves_a_write_in_doubt_after_the_timeout()
 
 def test_a_server_that_never_answers_a_read_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads may be repeated, so they need not wait for the whole timeout."""
-    monkeypatch.setattr(client_module, "READ_ATTEMPT_TIMEOUT", 0.05)
+    monkeypatch.setattr(client_requests, "ATTEMPT_TIMEOUT", 0.05)
     hello = b'{"type":"welcome","cluster":"raft","id":"n1"}\n'
     with RawServer(lambda connection: connection.sendall(hello)) as stopped, Scripted(ok(value="1")) as leader:
         with client_of(stopped.address, leader.address) as client:
@@ -388,7 +376,7 @@ def test_the_servers_patience_is_what_is_left_of_ours() -> None:
 
 def test_the_servers_own_time_is_up_still_reaches_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says more than our own."""
-    monkeypatch.setattr(client_module, "GRACE", LONG)
+    monkeypatch.setattr(client_requests, "GRACE", LONG)
 
     def handle(sender: Optional[str], request: Message) -> Message:
         assert isinstance(request, Command)

@@ -9,20 +9,30 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_cluster import FakeServer, SharedLog, answer, lose_the_request
 from processes import ROOT, ServeProcess, command_line, environment, run
-from raw_sockets import HELLO, RawClient, free_addresses, line
+from raw_sockets import HELLO, PATIENCE, RawClient, free_addresses, line
 
 from raft_threads import __version__
-from raft_threads.__main__ import main
+from raft_threads.__main__ import build_parser, main
 from raft_threads.addresses import Address, format_cluster
+from raft_threads.client_messages import Change, ChangeMembers, Done, MembersReply
+from raft_threads.operator_commands import member_lines
+from raft_threads.options import Options
+from raft_threads.server import KeyValueServer
+from raft_threads.timing import Timing
 
-COMMANDS = ["serve", "put", "get", "delete", "append", "cas", "status"]
+COMMANDS = ["serve", "put", "get", "delete", "append", "cas", "increment", "status", "members", "transfer", "snapshot"]
+CHANGES = ["list", "add", "remove", "set"]
 NOBODY = format_cluster(free_addresses("n1", "n2"))
+INDEXES = ["commit_index", "last_applied", "last_log_index", "snapshot_index", "snapshot_bytes", "log_bytes"]
 LOG_LINE = r"\d\d:\d\d:\d\d \[(DEBUG|INFO|WARNING)\] .+"
 
 
@@ -77,6 +87,16 @@ def test_cas_says_whether_it_changed_anything(servers: str, capsys: pytest.Captu
     assert said(capsys, "get", "--cluster", servers, "c") == (0, "2\n", "")
 
 
+def test_increment_prints_the_sum(servers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A counter begins at 0; what is no number is left alone."""
+    assert said(capsys, "increment", "--cluster", servers, "counter") == (0, "1\n", "")
+    assert said(capsys, "increment", "--cluster", servers, "counter", "41") == (0, "42\n", "")
+    assert said(capsys, "increment", "--cluster", servers, "counter", "-2") == (0, "40\n", "")
+    assert said(capsys, "put", "--cluster", servers, "word", "x")[0] == 0
+    code, out, err = said(capsys, "increment", "--cluster", servers, "word")
+    assert (code, out) == (3, "") and "a counter is a whole number" in err and err.count("\n") == 1
+
+
 def test_keys_and_values_that_look_like_options_can_be_given_after_two_dashes(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,10 +111,10 @@ def test_status_prints_a_table(servers: str, capsys: pytest.CaptureFixture[str])
     code, out, err = said(capsys, "status", "--cluster", servers)
     header, *rows = [row.split() for row in out.splitlines()]
     assert (code, err) == (0, "")
-    assert header == ["id", "address", "role", "term", "leader", "commit_index", "last_applied", "last_log_index"]
+    assert header == ["id", "address", "role", "term", "leader", *INDEXES]
     assert [row[0] for row in rows] == ["n1", "n2", "n3"]
     assert sorted(row[2] for row in rows) == ["follower", "leader", "unreachable"]
-    assert rows[2][3:] == ["-"] * 5
+    assert rows[2][3:] == ["-"] * 8
     assert not any(text.endswith(" ") for text in out.splitlines())
 
 
@@ -104,7 +124,7 @@ def test_status_as_json_is_a_list_of_objects(servers: str, capsys: pytest.Captur
     code, out, err = said(capsys, "status", "--json", "--cluster", servers)
     reports = json.loads(out)
     assert (code, err) == (0, "")
-    fields = ["id", "address", "reachable", "role", "term", "leader", "commit_index", "last_applied", "last_log_index"]
+    fields = ["id", "address", "reachable", "role", "term", "leader", *INDEXES]
     assert [list(report) for report in reports] == [fields] * 3
     assert [report["reachable"] for report in reports] == [True, True, False]
     (leader,) = [report for report in reports if report["role"] == "leader"]
@@ -120,16 +140,10 @@ def test_when_no_server_answers_the_exit_codes_say_so(capsys: pytest.CaptureFixt
     assert (code, err) == (1, "") and out.count("unreachable") == 2
 
 
-def test_a_command_in_doubt_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is in the log of a leader that lost its cluster, and nobody knows what becomes of it."""
-    addresses = free_addresses("n1", "n2")
-    cluster = format_cluster(addresses)
-    with ServeProcess("n1", addresses, tmp_path / "n1", "--election-timeout", "60-90"):
-        timing = ("--election-timeout", "60000-90000", "--heartbeat-interval", "50")
-        with ServeProcess("n2", addresses, tmp_path / "n2", *timing) as other:
-            assert said(capsys, "put", "--cluster", cluster, "--timeout", "20", "x", "1")[0] == 0
-            other.kill()
-        code, out, err = said(capsys, "put", "--cluster", cluster, "--timeout", "0.5", "x", "2")
+def test_a_command_in_doubt_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be in the log of a server that does not answer any more, and nobody knows what becomes of it."""
+    with FakeServer(SharedLog(), lose_the_request) as server:
+        code, out, err = said(capsys, "put", "--cluster", f"n1={server.address}", "--timeout", "0.1", "x", "2")
     assert (code, out) == (4, "") and "may or may not have been executed" in err and err.count("\n") == 1
 
 
@@ -151,10 +165,93 @@ def test_a_reader_that_goes_away_is_no_traceback(servers: str) -> None:
         assert process.stderr.read() == b""
 
 
+# Operators' commands
+
+
+def test_a_cluster_grows_moves_and_shrinks_by_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """§6, §7; Diss. §3.10: a server joins, gets what the log does not hold any more, leads, and is left alone."""
+    addresses = free_addresses("n1", "n2")
+    one, two = ({server: address} for server, address in addresses.items())
+    both, options = format_cluster(addresses), ["--cluster", format_cluster(one)]
+    lines = [f"{server}={address}\n" for server, address in addresses.items()]
+    patient = Timing(20, 30, 0.05)  # no election but those that we ask for
+    with ExitStack() as stack:
+        first = KeyValueServer("n1", one, tmp_path / "n1", timing=patient)
+        second = KeyValueServer("n2", two, tmp_path / "n2", timing=patient, join=True)
+        for server in (first, second):
+            server.start()
+            stack.callback(server.stop)
+        first.node.expire_election_timer()
+        assert said(capsys, "put", *options, "x", "1") == (0, "ok\n", "")
+        index = one_report(capsys, one)["last_applied"]
+        assert said(capsys, "snapshot", *options) == (0, f"n1: a snapshot replaces the log up to entry {index}\n", "")
+        report = one_report(capsys, one)
+        assert (report["snapshot_index"], report["log_bytes"]) == (index, 0) and report["snapshot_bytes"] > 0
+
+        assert said(capsys, "members", "add", *options, lines[1].strip()) == (0, "".join(lines), "")
+        assert said(capsys, "members", *options) == (0, "".join(lines), "")
+        code, out, err = said(capsys, "members", *options, "add", lines[1].strip())
+        assert (code, out) == (3, "")
+        assert err == "raft-threads members: surely not executed: server n2 is in the cluster already\n"
+        assert said(capsys, "transfer", *options, "n2") == (0, "leadership was handed over to n2\n", "")
+        assert said(capsys, "get", "--cluster", format_cluster(two), "x") == (0, "1\n", "")
+        assert said(capsys, "members", "remove", "--cluster", both, "n1") == (0, lines[1], "")
+        code, out, err = said(capsys, "members", "remove", "--cluster", both, "n2")
+        assert code == 3 and "the last one cannot be removed" in err
+
+
+def one_report(capsys: pytest.CaptureFixture[str], cluster: dict[str, Address]) -> dict[str, Any]:
+    """Return what `status --json` says of a cluster of one."""
+    (report,) = json.loads(said(capsys, "status", "--json", "--cluster", format_cluster(cluster))[1])
+    return dict(report)
+
+
+def test_members_of_a_cluster_that_is_changing_say_what_becomes_of_them() -> None:
+    """§6: C_old,new."""
+    assert member_lines(MembersReply(("n1=h:1", "n2=h:2"), ("n2=h:2", "n3=h:3"))) == [
+        "n1=h:1 (leaving)", "n2=h:2", "n3=h:3 (joining)"
+    ]
+
+
+def test_several_servers_may_be_named_with_blanks_or_commas_and_options_before_or_after(
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it comes to mind."""
+    with FakeServer(SharedLog(), answer(MembersReply(("n1=h:1",)))) as server:
+        where = ["--cluster", f"n1={server.address}", "--timeout", "9"]
+        for arguments in (
+            ["members", "set", *where, "n1=h:1", "n2=[::1]:2"],
+            ["members", *where, "set", "n1=h:1,n2=[::1]:2"],
+            ["members", "set", "n1=h:1, n2=[::1]:2", *where],
+            ["members", *where[2:], "set", *where[:2], "n1=h:1", "n2=[::1]:2"],
+        ):
+            assert said(capsys, *arguments) == (0, "n1=h:1\n", "")
+            change = server.asked.pop()
+            assert isinstance(change, ChangeMembers) and 5 < change.timeout <= 9
+            assert (change.change, change.members) == (Change.SET, ("n1=h:1", "n2=[::1]:2"))
+        assert said(capsys, "members", "remove", *where, "n1,n2", "n3")[0] == 0
+        change = server.asked.pop()
+        assert isinstance(change, ChangeMembers) and change.members == ("n1", "n2", "n3")
+
+
+def test_a_snapshot_of_all_servers_tells_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    """§7: one may be down; the exit code says so."""
+    with FakeServer(SharedLog(), answer(Done("a snapshot replaces the log up to entry 7"))) as server:
+        cluster = f"n1={server.address},{NOBODY.replace('n1=', 'n3=')}"
+        code, out, err = said(capsys, "snapshot", "--cluster", cluster)
+        assert (code, out) == (3, "n1: a snapshot replaces the log up to entry 7\n")
+        assert err.count("surely not executed: cannot connect") == err.count("\n") == 2
+        assert said(capsys, "snapshot", "--cluster", cluster, "n1")[0] == 0
+
+
 # Help and wrong arguments
 
 
-@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [[], *[[command] for command in COMMANDS], *[["members", change] for change in CHANGES]],
+    ids=" ".join,
+)
 def test_every_command_has_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """On standard output, with exit code 0."""
     with pytest.raises(SystemExit) as ended:
@@ -194,6 +291,25 @@ SERVE = ["serve", "--id", "n1", "--cluster", "n1=127.0.0.1:1,n2=127.0.0.1:2", "-
         (["get", "--cluster", NOBODY, "--cluster-name", "", "x"], "1 to 255 printable characters"),
         (["get", "--cluster", NOBODY, "--cluster-name", "a\nb", "x"], "1 to 255 printable characters"),
         (["get", "--cluster", NOBODY, "--cluster-name", "x" * 256, "x"], "1 to 255 printable characters"),
+        (["increment", "--cluster", NOBODY, "x", "1.5"], "not a whole number"),
+        (["increment", "--cluster", NOBODY, "x", str(2**63)], "more than a counter can hold"),
+        (["increment", "--cluster", NOBODY, "x", "9" * 5000], "more than a counter can hold"),
+        (["members"], "--cluster"),
+        (["members", "add", "n4=h:1"], "--cluster"),
+        (["members", "--cluster", NOBODY, "fly"], "fly"),
+        (["members", "--cluster", NOBODY, "add"], "ID=HOST:PORT"),
+        (["members", "--cluster", NOBODY, "add", "n4"], "write id=host:port"),
+        (["members", "--cluster", NOBODY, "set", "n4=h:0"], "write host:port"),
+        (["members", "--cluster", NOBODY, "set", "n4=h:1,n4=h:2"], "named twice"),
+        (["members", "--cluster", NOBODY, "remove", "n4,"], "1 to 255 printable characters"),
+        (["members", "--cluster", NOBODY, "--timeout", "0", "list"], "must be positive"),
+        (["transfer", "--cluster", NOBODY, ""], "1 to 255 printable characters"),
+        (["snapshot", "--cluster", NOBODY, "n9"], "n9 is not among the servers"),
+        ([*SERVE, "--join", "--id", "n9"], "n9 is not among the servers"),
+        ([*SERVE, "--snapshot-threshold", "0"], "write it like 512K or 64M, or off"),
+        ([*SERVE, "--snapshot-threshold", "-1"], "write it like 512K or 64M, or off"),
+        ([*SERVE, "--snapshot-threshold", "64MB"], "write it like 512K or 64M, or off"),
+        ([*SERVE, "--snapshot-threshold", "many"], "write it like 512K or 64M, or off"),
         ([*SERVE, "--data-dir", ""], "--data-dir is empty; name a directory"),
         ([*SERVE, "--id", "n9"], "n9 is not among the servers"),
         ([*SERVE, "--election-timeout", "150"], "write it like 150-300"),
@@ -220,6 +336,57 @@ def test_wrong_arguments_are_exit_code_2_and_say_what_is_wrong(
 
 
 # serve
+
+
+@pytest.mark.parametrize(
+    "arguments, options",
+    [
+        ([], Options()),
+        (["--snapshot-threshold", "off"], Options(snapshot_threshold=None)),
+        (["--snapshot-threshold", "4096"], Options(snapshot_threshold=4096)),
+        (["--snapshot-threshold", "512k"], Options(snapshot_threshold=512 * 1024)),
+        (["--snapshot-threshold", "2G", "--pre-vote"], Options(2 * 1024**3, pre_vote=True)),
+        (["--check-quorum", "--snapshot-threshold", "64M"], Options(check_quorum=True)),
+    ],
+)
+def test_what_a_server_does_beyond_the_paper_is_chosen_on_its_command_line(
+    arguments: list[str], options: Options
+) -> None:
+    """§7; Diss. §6.2, §9.6."""
+    parsed = build_parser().parse_args([*SERVE, *arguments])
+    parsed.complete(parsed.parser, parsed)
+    assert parsed.options == options
+
+
+def test_the_log_is_compacted_when_it_is_as_large_as_the_command_line_says(tmp_path: Path) -> None:
+    """§7: here at once."""
+    addresses = free_addresses("n1")
+    with ServeProcess("n1", addresses, tmp_path / "n1", "--snapshot-threshold", "1") as server:
+        server.wait_for_line("has won the election")
+        with RawClient(addresses["n1"]) as client:
+            client.send(line(HELLO))
+            assert client.read()["type"] == "welcome"
+            deadline, compacted = time.monotonic() + PATIENCE, False
+            while not compacted and time.monotonic() < deadline:
+                client.send(line({"type": "status"}))
+                compacted = client.read()["snapshot_index"] == 1
+            assert compacted
+
+
+def test_a_server_that_waits_to_be_added_needs_to_know_only_itself(tmp_path: Path) -> None:
+    """§6: it never stands for election, and is no cluster of its own."""
+    addresses = free_addresses("n4")
+    with ServeProcess("n4", addresses, tmp_path / "n4", "--join", "--election-timeout", "5-10") as server:
+        server.wait_until_it_serves()
+        with RawClient(addresses["n4"]) as client:
+            client.send(line(HELLO) + line({"type": "members"}))
+            assert [client.read()["type"] for _ in range(2)] == ["welcome", "refusal"]
+            for _ in range(200):  # many election timeouts
+                client.send(line({"type": "status"}))
+                assert client.read()["term"] == 0
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+        assert not any("election" in text for text in server.lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -319,7 +486,7 @@ def test_a_full_disk_stops_a_server_with_one_line_that_says_so(tmp_path: Path) -
     addresses = free_addresses("n1")
     with ServeProcess("n1", addresses, tmp_path / "n1", before_exec=limit_files) as server:
         server.wait_for_line("has won the election")
-        done = run("put", "--cluster", format_cluster(addresses), "x", "y" * 8000)
+        done = run("put", "--cluster", format_cluster(addresses), "--timeout", "1", "x", "y" * 8000)
         assert done.returncode == 4, "it may be in the log of others"
         assert server.exit_code() == 1
         (said_so,) = [text for text in server.lines if "CRITICAL" in text]

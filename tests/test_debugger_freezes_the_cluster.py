@@ -120,7 +120,7 @@ def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen:
     assert "n3 follower, term 0" in terminal.ask("print(cluster.picture())")
     assert "GuardedState" not in terminal.ask("p cluster.state('n1')")
     first = re.findall(r"^[> ] (\S+)\(\d+\)(\w+)", terminal.ask("where"), re.MULTILINE)
-    assert [function for _, function in first][:3] == ["_run", "_election_timer_main", "_start_election"]
+    assert [function for _, function in first][:4] == ["_run", "main", "_time_is_up", "_start_election"]
     for command in ("n", "n", "s", "n", "n", "s"):
         assert "/simulation/" not in terminal.ask(command)
     assert "/simulation/" not in terminal.ask("where")
@@ -173,8 +173,10 @@ def test_a_step_over_a_line_that_waits_comes_back_to_this_thread(command: str) -
         while " at " not in answer:  # `step` first leads into what is called for the arguments
             answer = terminal.ask(command)
         assert f"{stopped.group(1)} at 0.002000 s" in answer, "a message takes a millisecond"
-        assert "with monitor.lock:" in answer
-        assert "_answered(request, reply)" in terminal.ask(command), "taking the lock leads into no scheduler"
+        assert "with monitor.unlocked():" in answer
+        while "_answered(request, reply)" not in answer:  # `step` first leads through what takes the lock again
+            answer = terminal.ask(command)
+            assert "scheduler.py" not in answer and "primitives.py" not in answer
         leave(terminal, "python -m pdb")
 
 
@@ -206,6 +208,8 @@ def test_next_at_the_end_of_a_function_goes_back_to_its_caller() -> None:
         terminal.prompt()
         terminal.ask(f"b raft_threads/election.py:{line_of('election.py', 'state.votes = {state.id: True}')}")
         assert "n1/election-timer at" in terminal.ask("c")
+        for _ in range(2):
+            assert "begin_election()" in terminal.ask("n")
         assert "--Return--" in terminal.ask("n")
         assert f"{SCRIPT}(" in terminal.ask("n")
         leave(terminal, "python -m pdb")
@@ -226,7 +230,7 @@ def test_what_is_changed_at_a_prompt_is_no_step_and_lets_nobody_else_run() -> No
 
 def test_a_breakpoint_that_is_set_in_one_thread_holds_in_all() -> None:
     """Also in loops that run already: pdb knows of the thread it was called in only."""
-    receipt = f"raft_threads/node.py:{line_of('node.py', 'reply = election.handle_request_vote(')}"
+    receipt = f"raft_threads/request_handlers.py:{line_of('request_handlers.py', 'reply = election.handle_request')}"
     loop = f"raft_threads/peer_thread.py:{line_of('peer_thread.py', 'request = self._next_request()')}"
     with Terminal([sys.executable, SCRIPT, "breakpoint"]) as terminal:
         terminal.prompt()

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Optional
 
@@ -34,31 +36,69 @@ def demo(temporary: Path, *arguments: str, stdin: str = "") -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize(
-    "scenario, line",
-    [
-        ("split-vote", r"half of the votes elected nobody: yes"),
-        ("replication", r"committed all without n\d: yes"),
-        ("leader-crash", r"n\d has what n\d had committed: yes"),
-        ("partition", r"n\d has committed nothing new: yes"),
-        ("processes", r"all \d+ acknowledged writes are still there: yes"),
-    ],
-)
-def test_each_scenario_plays_to_its_end_and_its_checks_hold(tmp_path: Path, scenario: str, line: str) -> None:
+OTHER_NUMBERS = [("story", "4"), ("split-vote", "5"), ("election", "1")]
+# What each scenario prints when it has come to its end.
+LINES = {
+    "split-vote": r"half of the votes elected nobody: yes",
+    "replication": r"committed all without n\d: yes",
+    "leader-crash": r"n\d has what n\d had committed: yes",
+    "partition": r"n\d has committed nothing new: yes",
+    "membership": r"(?s)C_old,new was committed before .*: yes.*and nobody voted for it: yes",
+    "snapshot": r"n\d got a snapshot of entries 1 to \d+, in [3-9] chunks: yes",
+    "exactly-once": r"(?s)without a session, 3 .* count as [45]: yes.*in a session, 3 increments count as 3: yes",
+    "pre-vote": r"(?s)n\d leads term \d+ no more: yes.*in which n\d leads: yes",
+    "check-quorum": r"(?s)the client was not sent elsewhere: yes.*the client was sent elsewhere: yes",
+    "transfer": r"handing over was quicker: yes",
+    "processes": r"all \d+ acknowledged writes are still there: yes",
+}
+
+
+class Performances:
+    """Plays all scenarios in the background, some at a time: mostly they wait. Each is judged by its own test."""
+
+    def __init__(self, directory: Path, pool: ThreadPoolExecutor) -> None:
+        self._directory = directory
+        plays: list[tuple[str, ...]] = [(name,) for name in ["story", *LINES]]
+        plays += [(name, "--servers", servers) for name, servers in OTHER_NUMBERS]
+        self._playing = {play: pool.submit(self._play, *play) for play in plays}
+
+    def _play(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        directory = self.directory_of(*arguments)
+        directory.mkdir()
+        return demo(directory, *arguments, "--pace", "fast")
+
+    def directory_of(self, *arguments: str) -> Path:
+        """Return where that performance has left what it did not clean up."""
+        return self._directory / "".join(arguments)
+
+    def of(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Wait for the end of a performance, and return it."""
+        return self._playing[arguments].result()
+
+
+@pytest.fixture(name="performances", scope="module")
+def all_performances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performances]:
+    """Every scenario, being played."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        yield Performances(tmp_path_factory.mktemp("performances"), pool)
+
+
+@pytest.mark.parametrize("scenario", LINES)
+def test_each_scenario_plays_to_its_end_and_its_checks_hold(performances: Performances, scenario: str) -> None:
     """docs/demo.md: exit code 0 only if the checks hold; and no file is left."""
-    played = demo(tmp_path, scenario, "--pace", "fast")
+    played = performances.of(scenario)
     assert played.returncode == 0, played.stdout + played.stderr
-    assert re.search(line, played.stdout), played.stdout
+    assert re.search(LINES[scenario], played.stdout), played.stdout
     assert ": NO" not in played.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert list(performances.directory_of(scenario).iterdir()) == []
 
 
-def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(tmp_path: Path) -> None:
+def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(performances: Performances) -> None:
     """README.md: the first command; each step is headed by what happens and where to read of it."""
-    played = demo(tmp_path, "--pace", "fast")
+    played = performances.of("story")
     assert played.returncode == 0, played.stdout + played.stderr
     assert re.search(r"all 3 servers applied the same \d+ entries in the same order .*: yes", played.stdout)
-    assert ": NO" not in played.stdout and list(tmp_path.iterdir()) == []
+    assert ": NO" not in played.stdout and list(performances.directory_of("story").iterdir()) == []
     headings = re.findall(r"^== (.*)  \[(.*)\]$", played.stdout, re.MULTILINE)
     assert len(headings) == 6
     assert all("§" in section or "Fig." in section for _, section in headings)
@@ -99,7 +139,10 @@ def test_the_list_names_every_scenario(tmp_path: Path) -> None:
     """docs/demo.md: --list."""
     listed = demo(tmp_path, "--list")
     names = [line.split()[0] for line in listed.stdout.splitlines()]
-    assert " ".join(names) == "story election split-vote replication leader-crash partition processes shell"
+    assert " ".join(names) == (
+        "story election split-vote replication leader-crash partition membership snapshot exactly-once pre-vote "
+        "check-quorum transfer processes shell"
+    )
     assert set(names) == set(re.findall(r"^\| `([a-z][a-z-]*)`", (ROOT / "docs" / "demo.md").read_text(), re.MULTILINE))
 
 
@@ -114,11 +157,11 @@ def test_a_wrong_argument_gets_one_clear_error(tmp_path: Path, arguments: tuple[
     assert "Traceback" not in refused.stderr
 
 
-def test_other_numbers_of_servers_work_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scenario, servers", OTHER_NUMBERS)
+def test_other_numbers_of_servers_work_too(performances: Performances, scenario: str, servers: str) -> None:
     """docs/demo.md: --servers, an even number and a larger odd one."""
-    for scenario, servers in (("story", "4"), ("split-vote", "5"), ("election", "1")):
-        played = demo(tmp_path, scenario, "--pace", "fast", "--servers", servers)
-        assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(scenario, "--servers", servers)
+    assert played.returncode == 0, played.stdout + played.stderr
 
 
 def test_the_shell_takes_commands_from_a_pipe(tmp_path: Path) -> None:
@@ -133,6 +176,22 @@ def test_the_shell_takes_commands_from_a_pipe(tmp_path: Path) -> None:
         assert text in played.stdout
     assert "z is absent" not in played.stdout, "nothing happens after quit"
     assert "raft>" not in played.stdout, "no prompt without a terminal"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shell_takes_what_operators_ask_for(tmp_path: Path) -> None:
+    """docs/demo.md: servers come and go, logs are compacted, leadership is handed over (§6, §7; Diss. §3.10)."""
+    commands = ["increment x", "add 4", "members", "remove 4", "members", "crash 4", "wipe 4", "restart 4"]
+    commands += ["timeout 2", "transfer 2", "transfer 1", "snapshot 1", "snapshot 2", "snapshot 3", "snapshot 4"]
+    commands += ["add 4", "transfer 4", "log", "increment x"]
+    commands += ["wipe 1", "crash 1", "wipe 1", "remove 9", "add 1", "put y z", "increment y"]
+    played = demo(tmp_path, "shell", "--pace", "fast", stdin="\n".join([*commands, ""]))
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert re.findall(r"^   (n1 n2 n3.*)$", played.stdout, re.MULTILINE) == ["n1 n2 n3 n4", "n1 n2 n3"]
+    texts = ["uses C_new = n1 n2 n3 n4", "installs a snapshot", "to stand for election at once", "[="]
+    texts += ["n1 is running; crash it first", "n1 has lost its disk, and belongs to", "n1 is down", "a whole number"]
+    assert [text for text in texts if text not in played.stdout] == []
+    assert re.findall(r"^   ([0-9]+)$", played.stdout, re.MULTILINE) == ["1", "2"]
     assert list(tmp_path.iterdir()) == []
 
 

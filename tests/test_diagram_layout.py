@@ -123,11 +123,28 @@ def test_a_text_is_cut_to_its_room() -> None:
         (b"\xff", "\\xff"),
         (b"", ""),
         (b"[" * 100_000, "[[[[[[[[[[[…"),
+        (b'{"op":"increment","key":"n","by":-2}', "n-2"),
     ],
 )
 def test_a_command_is_told_in_a_few_characters(command: bytes, text: str) -> None:
     """Commands of the key-value store by what they do; others as they are."""
     assert command_text(LogEntry(1, 1, "command", command)) == text
+
+
+@pytest.mark.parametrize(
+    "kind, body, text",
+    [
+        ("noop", b"", "no-op"),
+        ("register", b"", "register"),
+        ("session", b'9 2 1 {"op":"increment","key":"n","by":1}', "#2 n+1"),
+        ("session", b"makes no sense", "makes no se…"),
+        ("configuration", b'{"servers":{"n1":"","n2":""}}', "C n1 n2"),
+        ("configuration", b'{"servers":{"n1":"","n2":""},"new_servers":{"n2":"","n3":""}}', "C n1 n2+n2 n3"),
+    ],
+)
+def test_other_entries_are_told_by_what_they_are(kind: str, body: bytes, text: str) -> None:
+    """§8: a command of a session with its number; §6: C_old,new by both sets."""
+    assert command_text(LogEntry(1, 1, kind, body)) == text
 
 
 def test_a_duration_is_told_in_a_unit_that_suits_it() -> None:

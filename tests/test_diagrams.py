@@ -15,7 +15,7 @@ from raft_threads.diagrams.layout import LANE_WIDTH, lay_out
 from raft_threads.diagrams.run import Run
 from raft_threads.diagrams.space_time import Window, draw_up
 from raft_threads.diagrams.svg import draw_svg
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import AppendEntries
 from raft_threads.state import Role
 from raft_threads.trace import TraceWriter, read_trace
@@ -49,7 +49,7 @@ def test_a_server_that_is_down_stays_down_whatever_it_still_says() -> None:
     script.answer("n2", "n1", WRITE, DONE)
     script.around(surroundings.Crashed, server="n1")
     assert draw_up(script.run()).lanes["n1"][-1].role is None
-    script.event(events.Restarted, "n1", entries=())
+    script.event(events.Restarted, "n1", entries=(), start=SnapshotMetadata())
     picture = draw_up(script.run())
     assert [stretch.role for stretch in picture.lanes["n1"]] == [None, Role.FOLLOWER, None, Role.FOLLOWER]
     assert [mark.label for mark in picture.marks if mark.server == "n1"] == ["starts", "crashes", "starts"]
@@ -260,7 +260,7 @@ def test_pointing_at_a_mark_tells_the_servers_state() -> None:
         "server: n1",
         "previous: 0",
         "state: term 1, role leader, voted_for n1, leader_id n1, commit_index 1, last_applied 0, last_log_index 1, "
-        "last_log_term 1",
+        "last_log_term 1, last_included_index 0",
     ]
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import raft_threads
-from raft_threads import wire
-from raft_threads.entry_format import add_checksum, check_and_strip
+from raft_threads import file_storage, wire
+from raft_threads.entry_format import check_and_strip
 from raft_threads.log import LogEntry
+from raft_threads.log_format import entries_after, read_log
+from raft_threads.snapshot_format import check_snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -68,17 +70,25 @@ def test_the_wire_page_lists_every_message_with_its_fields() -> None:
     rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs" / "wire-format.md").read_text(), re.MULTILINE)
     fields_of = {name: set(re.findall(r"`(\w+)`", cells.split("|")[0])) for name, cells in rows}
     for name, layout in wire._LAYOUT.values():
-        expected = set(layout) | ({"timeout"} if name == "command" else set())
-        assert fields_of.get(name) == expected, name
+        assert fields_of.get(name, set()) - {"add", "remove", "set"} == set(layout), name
 
 
-def test_the_storage_pages_samples_are_whole_lines() -> None:
-    """The sample files on the page pass the checks that real ones must pass."""
+def test_the_storage_pages_samples_are_files_that_a_server_would_read() -> None:
+    """The sample files on the page pass the checks that real ones must pass, and belong together."""
     page = (ROOT / "docs" / "storage-format.md").read_text()
-    samples = re.findall(r"^([0-9a-f]{8} .*)$", page, re.MULTILINE)
-    contents = [check_and_strip(sample.encode() + b"\n") for sample in samples]
-    assert [json.loads(content) for content in contents[:2]]
-    assert [LogEntry.from_line(add_checksum(content)).index for content in contents[2:]] == [1, 2]
+    samples = [
+        (name, [line.encode() + b"\n" for line in lines.splitlines()])
+        for name, lines in re.findall(r"^\$ cat (\w+)\n((?:[0-9a-f]{8} .*\n)+)", page, re.MULTILINE)
+    ]
+    assert [name for name, _ in samples] == ["server", "term_and_vote", "log", "snapshot", "log"]
+    server, term_and_vote, log, snapshot, cut_log = (lines for _, lines in samples)
+    assert json.loads(check_and_strip(server[0]))["format"] == file_storage.FORMAT
+    current_term = json.loads(check_and_strip(term_and_vote[0]))["current_term"]
+    whole, cut = read_log(log, current_term), read_log(cut_log, current_term)
+    assert whole.damage is None and cut.damage is None
+    metadata = check_snapshot(snapshot)
+    assert entries_after(None, whole) == whole.entries and len(whole.entries) == metadata.last_included_index
+    assert entries_after(metadata, cut) == cut.entries and cut.prev_log_index == metadata.last_included_index
 
 
 def test_the_wire_pages_sample_entry_is_whole() -> None:

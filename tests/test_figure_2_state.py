@@ -38,9 +38,10 @@ def test_a_negative_index_is_no_entry() -> None:
 def test_a_majority_is_more_than_half_of_the_full_cluster() -> None:
     """§5.2: also when the number of servers is even."""
     for servers, majority in ((1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)):
-        state = State(id="n1", servers=tuple(f"n{i}" for i in range(1, servers + 1)))
-        assert state.is_majority(majority)
-        assert not state.is_majority(majority - 1)
+        names = [f"n{i}" for i in range(1, servers + 1)]
+        state = State(id="n1", servers=names)
+        assert state.configuration.is_majority(names[:majority])
+        assert not state.configuration.is_majority(names[:majority - 1])
 
 
 def test_a_changed_term_vote_or_log_is_unsaved_until_the_disk_has_it() -> None:
@@ -83,6 +84,15 @@ def test_deleting_saved_entries_makes_what_replaces_them_unsaved() -> None:
         log.append(entry)
     assert [entry.term for entry in log.unsaved_entries()] == [2, 2]
     assert terms_of(log) == [1, 2, 2]
+
+
+def test_deleting_entries_that_were_not_saved_yet_makes_none_of_them_saved() -> None:
+    """Fig. 2, State: what replaces them, and what comes before them, is still to be written."""
+    log = log_of(1)
+    for entry in entries_of(1, 1, 1, first_index=2):
+        log.append(entry)
+    log.delete_from(4)
+    assert (log.saved_index, [entry.index for entry in log.unsaved_entries()]) == (1, [2, 3])
 
 
 def test_a_late_notice_of_the_disk_never_makes_saved_entries_unsaved() -> None:

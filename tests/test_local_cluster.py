@@ -1,10 +1,11 @@
-"""Real servers of one process, with sockets and files: an election, a partition, crashes (§5.2 to §5.5).
+"""Real servers of one process, with sockets and files: elections, partitions, crashes, changes (§5 to §8).
 
 What can happen to them besides is played in virtual time, in the modules named `..._on_servers`.
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -13,9 +14,11 @@ from drawing import entries_of
 
 from raft_threads import events, kv
 from raft_threads.events import glimpse
+from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.log import LogEntry
-from raft_threads.proposals import CommandFailed, OutcomeUnknown
+from raft_threads.options import Options
+from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.state import State
 
 
@@ -182,3 +185,86 @@ def test_the_same_seed_draws_the_same_timeouts() -> None:
     """A random test prints its seed, and the seed replays it."""
     first, second = (LocalCluster(seed=7, first_port=0)._dice_of("n2").random() for _ in range(2))
     assert first == second
+
+
+def test_the_port_of_a_server_that_is_down_is_kept_for_it(cluster: LocalCluster) -> None:
+    """§6: its address stands in the others' logs. Nobody who looks for any free port gets it meanwhile."""
+    cluster.crash("n3")
+    kept = cluster.addresses["n3"]
+    with socket.socket() as other, pytest.raises(OSError):
+        other.bind(kept)
+    cluster.restart("n3")
+    assert cluster.addresses["n3"] == kept
+    cluster.wait_until_applied_everywhere()
+
+
+# After §5
+
+
+def test_servers_are_added_and_removed_the_leader_among_them(cluster: LocalCluster) -> None:
+    """§6: who joins waits, with no term of its own, until it is added; who was removed does not lead any more."""
+    cluster.elect("n1")
+    cluster.put("x", "1")
+    cluster.join("n4")
+    assert cluster.node("n4").status().term == 0 and cluster.members() == ("n1", "n2", "n3")
+    assert cluster.add("n4").servers == ("n1", "n2", "n3", "n4")
+    assert cluster.remove("n1", "n3").servers == ("n2", "n4")
+    assert cluster.wait_for_leader() in ("n2", "n4")
+    cluster.crash("n4")
+    cluster.restart("n4")
+    cluster.put("x", "2")
+    cluster.wait_until_applied_everywhere(["n2", "n4"])
+    assert {cluster.running[server].store.items["x"] for server in ("n2", "n4")} == {"2"}
+
+
+def test_a_server_that_lost_its_files_is_added_as_a_new_one_and_gets_the_snapshot(cluster: LocalCluster) -> None:
+    """§6, §7: it must have been removed first, as it has forgotten its votes."""
+    cluster.elect("n1")
+    cluster.put("x", "1")
+    cluster.remove("n3")
+    cluster.crash("n3")
+    cluster.wipe("n3")
+    snapshot = cluster.take_snapshot(cluster.wait_for_leader(["n1", "n2"]))
+    assert "n3" not in snapshot.configuration
+    assert not cluster.directory_of("n3").exists()
+    cluster.restart("n3")
+    mark = cluster.recorder.mark()
+    cluster.add("n3")
+    cluster.recorder.wait_for(events.SnapshotInstalled, lambda event: event.server == "n3", mark)
+    cluster.wait_until_applied_everywhere()
+    cluster.check_same_state()
+    cluster.running["n3"].store.items["x"] = "2"
+    with pytest.raises(AssertionError, match="n3 holds another state than n1"):
+        cluster.check_same_state()
+
+
+def test_a_member_that_loses_its_files_is_a_violation(cluster: LocalCluster) -> None:
+    """Fig. 2: what is persistent must persist."""
+    cluster.put("x", "1")
+    cluster.crash("n3")
+    with pytest.raises(InvariantViolation, match="n3 has lost its disk"):
+        cluster.wipe("n3")
+    assert cluster.directory_of("n3").exists()
+    cluster.restart("n3")
+
+
+def test_leadership_is_handed_over_and_reads_need_no_entry(cluster: LocalCluster) -> None:
+    """Diss. §3.10; §8."""
+    cluster.elect("n1")
+    cluster.put("x", "1")
+    assert cluster.transfer("n3") == "n3"
+    cluster.wait_until_followed("n3", cluster.servers)
+    cluster.wait_until_applied_everywhere()
+    last_index = cluster.node("n3").status().last_log_index
+    assert cluster.read("x") == cluster.read("x", "n3") == "1"
+    assert cluster.node("n3").status().last_log_index == last_index
+    with pytest.raises(NotLeader):
+        cluster.read("x", "n1")
+
+
+def test_options_are_for_all_servers_and_can_be_changed(cluster: LocalCluster) -> None:
+    """Diss. §9.6: as operators do, server by server or all at once."""
+    cluster.put("x", "1")
+    cluster.restart_all(Options(pre_vote=True))
+    cluster.put("x", "2")
+    assert cluster.recorder.events(events.PreVoteReceived)

@@ -196,6 +196,7 @@ def test_a_failed_fsync_of_the_leader_tells_waiting_clients_that_nobody_knows() 
         bench.transport.answer = votes_only
         bench.node.expire_election_timer()
         bench.see(events.BecameLeader)
+        bench.recorder.wait_until(lambda: [(1, 1)] in bench.storage.writes, "the no-op is saved")
         bench.storage.fails = True
         with pytest.raises(OutcomeUnknown):
             bench.node.propose(b"x", 5)

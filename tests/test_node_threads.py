@@ -88,8 +88,9 @@ def test_only_the_current_leader_and_a_candidate_that_gets_the_vote_restart_the_
         assert timers_set_by(bench, "n2", append_entries(term=3, leader_id="n2")) == 1
         assert timers_set_by(bench, "n2", append_entries(term=3, prev=(9, 3), leader_id="n2")) == 1
         assert timers_set_by(bench, "n3", append_entries(term=2, leader_id="n3")) == 0
-        assert timers_set_by(bench, "n3", RequestVote(4, "n3", 1, 1)) == 0, "denied: its log is shorter"
-        assert timers_set_by(bench, "n3", RequestVote(4, "n3", 2, 1)) == 1
+        assert timers_set_by(bench, "n3", RequestVote(4, "n3", 2, 1)) == 0, "disregarded: it hears from a leader (§6)"
+        assert timers_set_by(bench, "n3", RequestVote(4, "n3", 1, 1, True)) == 0, "denied: its log is shorter"
+        assert timers_set_by(bench, "n3", RequestVote(4, "n3", 2, 1, True)) == 1
 
 
 def test_a_candidate_asks_until_it_is_answered() -> None:
@@ -326,7 +327,7 @@ def test_every_thread_has_a_name_that_says_whose_it_is() -> None:
     before = set(threading.enumerate())
     with Bench():
         names = {thread.name for thread in set(threading.enumerate()) - before}
-    assert names == {"n1/election-timer", "n1/disk", "n1/apply", "n1/peer-n2", "n1/peer-n3"}
+    assert names == {"n1/election-timer", "n1/disk", "n1/apply", "n1/snapshot", "n1/peer-n2", "n1/peer-n3"}
     page = (Path(__file__).parent.parent / "docs" / "threads.md").read_text()
     assert names <= set(re.findall(r"n1/[\w-]+", page))
 

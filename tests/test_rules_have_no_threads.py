@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "raft_threads"
-RULES = ("state", "log", "entry_format", "messages", "election", "replication", "timing")
+RULES = (
+    ("state", "log", "entry_format", "configuration", "messages", "election", "replication", "timing")
+    + ("membership", "compaction", "sessions", "state_machine", "reads", "pre_vote", "transfer", "check_quorum")
+)
 CHECKS = ("invariants", "watched_server", "server_invariants", "known_entries")
 NODE = ("node", "monitor", "peer_thread", "proposals", "disk", "narrator", "events")
 TRACES = ("surroundings", "trace", "trace_fields", "journeys")

@@ -106,6 +106,13 @@ def test_entries_that_contradict_committed_ones_are_refused_and_change_nothing(c
     assert (state.current_term, terms_of(state.log)) == (current_term, [1, 1, 1])
 
 
+def test_the_very_first_entry_is_protected_once_it_is_committed() -> None:
+    """Fig. 3, Leader Completeness."""
+    state = server(1, current_term=1, commit_index=1)
+    with pytest.raises(SafetyViolation, match="Leader Completeness"):
+        replication.handle_append_entries(state, append_entries(3, term=3, leader_id="n2"))
+
+
 def test_entries_that_replace_uncommitted_ones_are_no_violation() -> None:
     """§5.3: conflicting entries that are not committed are overwritten."""
     state = server(1, 1, 1, current_term=1, commit_index=2)

@@ -72,7 +72,7 @@ def test_each_thread_has_a_line_unless_it_has_nothing_to_do(
     busy = {line.split()[0]: line for line in threads[:begin]}
     assert busy["main"].split()[1:2] == ["runs"] and "test_show.py:" in busy["main"]
     assert "waits for the answer of n2" in busy["n1/peer-n2"] and "peer_thread.py:" in busy["n1/peer-n2"]
-    assert "n2/ apply, disk, election-timer, peer-n1, peer-n3, rpc-from-n1" in threads[begin + 1 :]
+    assert "n2/ apply, disk, election-timer, peer-n1, peer-n3, rpc-from-n1, snapshot" in threads[begin + 1 :]
     named = [*busy, *(f"{line.split('/')[0]}/{name}" for line in threads[begin + 1 :] for name in line[4:].split(", "))]
     assert sorted(named) == sorted(task.name for task in cluster.scheduler.tasks)
 

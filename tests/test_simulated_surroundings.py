@@ -10,6 +10,7 @@ import pytest
 from drawing import entries_of
 
 from raft_threads import events
+from raft_threads.client_messages import Command
 from raft_threads.messages import AppendEntries, RequestVote
 from raft_threads.proposals import OutcomeUnknown
 from raft_threads.simulation.cluster import SimulatedCluster
@@ -79,12 +80,13 @@ def test_messages_are_lost_and_doubled_as_often_as_the_weather_says() -> None:
     assert len(arrivals.arrived) == 1000 - lost + doubled == arrivals.fates["MessageDelivered"]
 
 
-def test_what_a_client_sends_is_never_doubled() -> None:
-    """TCP brings it once, and a command that came twice would be executed twice."""
+def test_a_command_without_a_session_is_never_doubled() -> None:
+    """TCP brings it once, and a command that came twice would be executed twice; not so within a session (§8)."""
     arrivals = Arrivals(Weather(duplication=1.0))
-    arrivals.send(10, sender="client-1")
+    for message in (Command(b"x", 1), Command(b"x", 1, 7, 1, 1)):
+        arrivals.network.carry("client-1", "n1", message, lambda: arrivals.arrived.append((len(arrivals.arrived), 0)))
     wait(arrivals.scheduler, 1)
-    assert len(arrivals.arrived) == 10
+    assert len(arrivals.arrived) == 1 + 2
 
 
 def test_a_cut_link_loses_what_is_on_its_way_too_and_only_in_its_direction() -> None:
@@ -157,6 +159,7 @@ def test_a_full_or_broken_disk_fails_for_good(mood: DiskMood, words: str) -> Non
     disk.mood = mood
     with pytest.raises(StorageError, match=words):
         storage.save_entries(entries_of(1))
+    assert disk.writers == 0
     disk.mood = DiskMood()
     with pytest.raises(StorageError, match=words):
         storage.save_term_and_vote(1, None)

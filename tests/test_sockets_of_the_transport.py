@@ -93,7 +93,7 @@ def test_a_request_is_answered_by_the_peers_handler() -> None:
 def test_one_connection_serves_many_calls() -> None:
     """It is kept open."""
     with Listening() as listening:
-        listening.server.server_id, listening.server.peers = "n2", frozenset(["n1"])
+        listening.server.server_id = "n2"
         with transport_to({**free_addresses("n1"), "n2": listening.address}) as transport:
             transport.call("n2", vote(1), PATIENCE)
             (connection,) = listening.server._connections
@@ -359,7 +359,7 @@ def test_close_ends_calls_that_wait() -> None:
 def test_after_close_a_call_fails_at_once_and_leaves_nothing_open() -> None:
     """The node's threads may still come once before they see that it stops."""
     with Listening() as listening:
-        listening.server.server_id, listening.server.peers = "n2", frozenset(["n1"])
+        listening.server.server_id = "n2"
         with transport_to({**free_addresses("n1"), "n2": listening.address}) as transport:
             transport.close()
             with pytest.raises(PeerDidNotAnswer, match="stopping"):

@@ -12,8 +12,10 @@ from typing import Callable
 import pytest
 from drawing import entries_of
 
+from raft_threads.durable_files import sync_file
+from raft_threads.file_storage import FileStorage
 from raft_threads.log import COMMAND, LogEntry
-from raft_threads.storage import FileStorage, SavedState, StorageError, sync_file
+from raft_threads.storage import SavedState, StorageError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -286,7 +288,8 @@ def test_two_servers_never_share_a_directory(tmp_path: Path) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from raft_threads.storage import FileStorage, StorageError
+from raft_threads.file_storage import FileStorage
+from raft_threads.storage import StorageError
 try: FileStorage(Path({str(tmp_path)!r}), "raft", "n1")
 except StorageError as error: print(error)
 """

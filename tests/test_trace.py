@@ -15,12 +15,24 @@ import pytest
 from doubles import Background, Bench
 
 from raft_threads import events, surroundings
+from raft_threads.configuration import Configuration, Member
 from raft_threads.cut_network import CutNetwork
 from raft_threads.demo.tracing import SharedTrace
 from raft_threads.events import Event, Glimpse
 from raft_threads.local_cluster import LocalCluster
-from raft_threads.log import NO_OP, LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.log import NO_OP, LogEntry, SnapshotMetadata
+from raft_threads.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+    TimeoutNowReply,
+)
 from raft_threads.recorder import EventRecorder
 from raft_threads.state import Role
 from raft_threads.surroundings import Record, Surrounding, links_between
@@ -35,11 +47,14 @@ ENTRIES = (
     LogEntry(3, 3, "command", b"\xff\x00\n"),
     LogEntry(4, 3, "command", b'"{}\\\n\t\x7f'),
 )
+JOINT = Configuration((Member("n1", "host:1"),), (Member("n1", "host:1"), Member("n2", "host:2")))
+START = SnapshotMetadata(2, 3, JOINT)
+CHUNK = InstallSnapshot(3, "n1", 2, 3, 4096, b"\x00\n%", True)
 APPEND = AppendEntries(3, "n1", 4, 2, ENTRIES, 4)
 FATE = (7.25, "n1", "n2", 12)
 
 SAMPLES: list[Record] = [
-    events.Restarted("n1", 0.0, STATE, ENTRIES),
+    events.Restarted("n1", 0.0, STATE, ENTRIES, START),
     events.Stopped("n1", 1.5, STATE, 'the "disk" \\ is\nfull'),
     events.ElectionTimerSet("n1", 1.5, STATE, 0.234567891),
     events.ElectionTimedOut("n1", 1.5, STATE),
@@ -54,8 +69,25 @@ SAMPLES: list[Record] = [
     events.EntriesDeleted("n1", 1.5, STATE, 3, 5),
     events.CommitAdvanced("n1", 1.5, STATE, 3),
     events.Applied("n1", 1.5, STATE, ENTRIES[1], b"\x80"),
+    events.ConfigurationChanged("n1", 1.5, STATE, 4, JOINT),
+    events.CatchUpBegan("n1", 1.5, STATE, ("n2", "n3")),
+    events.CatchUpRoundEnded("n1", 1.5, STATE, "n2", 1, 0.25),
+    events.MembershipChangeGivenUp("n1", 1.5, STATE, "too slow"),
+    events.RequestVoteDisregarded("n1", 1.5, STATE, "n9", 77),
+    events.SnapshotTaken("n1", 1.5, STATE, START, 4711),
+    events.SnapshotInstalled("n1", 1.5, STATE, START, True),
+    events.StateMachineReset("n1", 1.5, STATE, START),
+    events.ReadServed("n1", 1.5, STATE, 4),
+    events.PreVoteBegan("n1", 1.5, STATE),
+    events.PreVoteReceived("n1", 1.5, STATE, "n2", False),
+    events.TransferBegan("n1", 1.5, STATE, "n2"),
+    events.TransferGivenUp("n1", 1.5, STATE, "n2"),
+    events.LostContact("n1", 1.5, STATE),
     events.MessageSent("n1", 1.5, STATE, "n2", APPEND),
     events.MessageReceived("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", CHUNK, InstallSnapshotReply(3)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", PreVote(4, "n2", 5, 2), PreVoteReply(3, True)),
+    events.ReplyReceived("n1", 1.5, STATE, "n2", TimeoutNow(3, "n1"), TimeoutNowReply(3)),
     events.ReplySent("n1", 1.5, STATE, "n2", RequestVote(3, "n2", 5, 2), RequestVoteReply(3, False)),
     events.ReplyReceived("n1", 1.5, STATE, "n2", APPEND, AppendEntriesReply(3, False, 2, 4)),
     events.MessageDropped("n1", 1.5, STATE, "n2", APPEND, "\udcff is not Unicode"),
@@ -167,7 +199,7 @@ def test_the_bytes_of_a_trace_are_these() -> None:
     """docs/trace-format.md: fixed order, no blanks, nine digits; the metadata sorted."""
     state = (
         '"state":{"term":3,"role":"leader","voted_for":"n1","leader_id":null,"commit_index":4,'
-        '"last_applied":3,"last_log_index":5,"last_log_term":2}'
+        '"last_applied":3,"last_log_index":5,"last_log_term":2,"last_included_index":0}'
     )
     message = (
         '"message":{"type":"AppendEntries","term":3,"leader_id":"n1","prev_log_index":4,"prev_log_term":2,"entries":['
@@ -194,6 +226,8 @@ def test_a_type_of_field_without_a_form_is_refused_when_the_record_is_defined() 
 HEADER = header_line(Header(("n1",)))
 CRASH = '{"event":"Crashed","when":1.0,"server":"n1"}\n'
 TIMER = record_line(SAMPLES[2])
+SENT = next(each for each in SAMPLES if isinstance(each, events.MessageSent))
+CUT = next(each for each in SAMPLES if isinstance(each, surroundings.LinksCut))
 
 
 @pytest.mark.parametrize(
@@ -221,10 +255,10 @@ TIMER = record_line(SAMPLES[2])
         ([HEADER, TIMER.replace('"leader"', '"boss"')], ":2: state: role: should be one of follower, "),
         ([HEADER, TIMER.replace('"term":3', '"term":3.0')], ":2: state: term: should be a whole number, and is 3.0"),
         ([HEADER, record_line(SAMPLES[7]).replace("true", "1")], ":2: granted: should be true or false, and is 1"),
-        ([HEADER, record_line(SAMPLES[15]).replace("/wAK", "!")], ":2: message: entries: command: should be text or"),
-        ([HEADER, record_line(SAMPLES[15]).replace("AppendEntries", "Gossip")], ":2: message: there is no type"),
-        ([HEADER, record_line(SAMPLES[23]).replace(',"n2"],', "],")], ":2: links: should be a list of 2"),
-        ([HEADER, record_line(SAMPLES[23])[:60]], "(the last line is cut short; without it the rest can be read)"),
+        ([HEADER, record_line(SENT).replace("/wAK", "!")], ":2: message: entries: command: should be text or"),
+        ([HEADER, record_line(SENT).replace("AppendEntries", "Gossip")], ":2: message: there is no type"),
+        ([HEADER, record_line(CUT).replace(',"n2"],', "],")], ":2: links: should be a list of 2"),
+        ([HEADER, record_line(CUT)[:60]], "(the last line is cut short; without it the rest can be read)"),
     ],
 )
 def test_damage_is_named_with_its_line_in_one_line(tmp_path: Path, lines: list[str], complaint: str) -> None:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from raft_threads import peer_thread, wire
+from raft_threads import peer_thread, snapshot_transfer, wire
 from raft_threads.entry_format import MAX_COMMAND_BYTES, add_checksum
 from raft_threads.wire import BadMessage, ConnectionEnded, read_message
 
 APPEND_ENTRIES = (
     b'{"type":"append_entries","term":2,"leader_id":"n1","prev_log_index":0,"prev_log_term":0,"leader_commit":0,'
+)
+INSTALL_SNAPSHOT = (
+    b'{"type":"install_snapshot","term":2,"leader_id":"n1","last_included_index":1,"last_included_term":1,'
+    b'"offset":0,"done":false,"lines":1}\n'
 )
 BUFFER = io.DEFAULT_BUFFER_SIZE
 
@@ -54,10 +58,14 @@ class Endless(io.RawIOBase):
         (b"", b"x", wire.MAX_HEADER_BYTES),
         (b'{"type":"status', b" ", wire.MAX_HEADER_BYTES),
         (b'{"type":"command","timeout":1,"lines":1}\n', b"x", wire.MAX_LINE_BYTES),
+        (b'{"type":"query","timeout":1,"lines":1}\n', b"x", wire.MAX_LINE_BYTES),
+        (INSTALL_SNAPSHOT, b"x", wire.MAX_LINE_BYTES),
+        (b'{"type":"change_members","change":"add","members":[', b'"n",', wire.MAX_HEADER_BYTES),
         (APPEND_ENTRIES + b'"lines":10000}\n', b"x" * 4000 + b"\n", wire.MAX_FRAME_BYTES),
         (APPEND_ENTRIES + b'"lines":10001}\n', b"x\n", 0),
     ],
-    ids=["no newline", "a long header", "a long command", "many lines", "more lines than allowed"],
+    ids=["no newline", "a long header", "a long command", "a long query", "a long chunk", "many members"]
+    + ["many lines", "more lines than allowed"],
 )
 def test_no_more_is_read_than_the_limit_allows(beginning: bytes, then: bytes, limit: int) -> None:
     """However much comes: what is over the limit stays unread."""
@@ -74,6 +82,8 @@ def test_a_follower_takes_as_much_as_a_leader_sends() -> None:
     page = (Path(__file__).parent.parent / "docs" / "wire-format.md").read_text()
     assert f"at most {peer_thread.MAX_ENTRIES_PER_MESSAGE:,} entries and 1 MiB of them" in page
     assert peer_thread.MAX_BYTES_PER_MESSAGE == 1024 * 1024
+    assert snapshot_transfer.MAX_CHUNK_BYTES == 256 * 1024 <= MAX_COMMAND_BYTES
+    assert "A chunk has at most 2 MiB; a server sends 256 KiB at a time" in " ".join(page.split())
 
 
 @pytest.mark.parametrize("digits", [19, 20, 4301, MAX_COMMAND_BYTES])

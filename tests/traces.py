@@ -8,7 +8,7 @@ from typing import Any, Optional
 from raft_threads import events, surroundings
 from raft_threads.diagrams.run import Run
 from raft_threads.events import Event, Glimpse
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.messages import AppendEntries, AppendEntriesReply, Reply, Request, RequestVote, RequestVoteReply
 from raft_threads.state import Role
 from raft_threads.surroundings import Record, Surrounding
@@ -44,7 +44,7 @@ class Script:
     def start(self) -> None:
         """All servers start."""
         for server in self.servers:
-            self.event(events.Restarted, server, entries=())
+            self.event(events.Restarted, server, entries=(), start=SnapshotMetadata())
 
     def send(self, sender: str, receiver: str, message: Request) -> int:
         """A request leaves."""

@@ -12,7 +12,10 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.demo.exactly_once import exactly_once
+from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
+from raft_threads.demo.later_scenes import membership, snapshot
 from raft_threads.demo.processes import processes
 from raft_threads.demo.scenes import leader_crash, partition, replication, split_vote
 from raft_threads.demo.shell import shell
@@ -21,6 +24,7 @@ from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
 from raft_threads.demo.tracing import Recording
 from raft_threads.held_signals import ALL_SIGNALS
+from raft_threads.invariants import InvariantViolation
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
 from raft_threads.storage import StorageError
@@ -34,6 +38,7 @@ MISHAPS = (
     CannotListen,
     ClientError,
     CommandFailed,
+    InvariantViolation,
     NotLeader,
     OSError,
     OutcomeUnknown,
@@ -76,9 +81,33 @@ SCENARIOS = {
         partition, "two parts, of which only the larger can commit (§5.2, §5.3)", 3, 5,
         "§5.3, `advance_commit_index` in raft_threads/replication.py; Fig. 3.",
     ),
+    "membership": Scenario(
+        membership, "servers are added and removed, the leader among them (§6)", 3, 3,
+        "§6, Fig. 10 and 11; raft_threads/membership.py.",
+    ),
+    "snapshot": Scenario(
+        snapshot, "logs are compacted, and a follower gets the leader's snapshot (§7)", 3, 3,
+        "§7, Fig. 12 and 13; raft_threads/compaction.py.",
+    ),
+    "exactly-once": Scenario(
+        exactly_once, "commands that are sent again are executed once, in a session (§8)", 3, 3,
+        "§8; raft_threads/sessions.py.",
+    ),
+    "pre-vote": Scenario(
+        pre_vote, "a server that was cut off deposes the leader, or does not (Diss. §9.6)", 3, 3,
+        "Diss. §9.6; raft_threads/pre_vote.py.",
+    ),
+    "check-quorum": Scenario(
+        check_quorum, "a leader that is cut off notices, or does not (Diss. §6.2)", 3, 3,
+        "Diss. §6.2; raft_threads/check_quorum.py, and raft_threads/reads.py for what makes reads safe without it.",
+    ),
+    "transfer": Scenario(
+        transfer, "leadership is handed over, and how long that takes (Diss. §3.10)", 3, 3,
+        "Diss. §3.10; raft_threads/transfer.py.",
+    ),
     "processes": Scenario(
         processes, "servers as processes, killed with kill -9 (§5.5)", 3, 3,
-        "§5.5, and Fig. 2's persistent state; raft_threads/storage.py and docs/storage-format.md.",
+        "§5.5, and Fig. 2's persistent state; raft_threads/file_storage.py and docs/storage-format.md.",
     ),
     "shell": Scenario(
         shell, "a prompt on a live cluster: cut, crash, restart, look (§5)", 1, 3,

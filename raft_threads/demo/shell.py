@@ -1,4 +1,4 @@
-"""`shell`: a prompt on a live cluster, to cut, crash and look at (§5)."""
+"""`shell`: a prompt on a live cluster, to cut, crash, change and look at (§5 to §8)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from raft_threads import kv
 from raft_threads.demo.show import Show
 from raft_threads.demo.stage import Stage
 from raft_threads.free_ports import listed
+from raft_threads.invariants import InvariantViolation
 from raft_threads.local_cluster import LocalCluster
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
@@ -45,7 +46,7 @@ class ClusterShell(cmd.Cmd):
             self._stage.line(f"   surely not executed: {error}")
         except (OutcomeUnknown, TimeoutError) as error:
             self._stage.line(f"   may have been executed: {error}")
-        except (CannotListen, StorageError, ValueError) as error:
+        except (CannotListen, InvariantViolation, StorageError, ValueError) as error:
             self._stage.line(f"   {error}")
         return False
 
@@ -90,13 +91,20 @@ class ClusterShell(cmd.Cmd):
         result = self._execute(kv.cas_command(key, expected, new))
         self._stage.line("   swapped" if result["swapped"] else f"   not swapped: {key} holds {result['value']!r}")
 
+    def do_increment(self, line: str) -> None:
+        """increment KEY: add 1 to the number that a key holds."""
+        (key,) = self._words(line, 1, "increment KEY")
+        result = self._execute(kv.increment_command(key))
+        self._stage.line(f"   {result['value'] if result['ok'] else result['error']}")
+
     def do_status(self, line: str) -> None:
         """status: show every server's role, term, leader and indexes."""
         for status in self._cluster.statuses():
             self._stage.line(
                 f"   {self._stage.name(status.id)}  {status.role:9}  term {status.term}  "
                 f"leader {status.leader or '-'}  commit_index {status.commit_index}  "
-                f"last_applied {status.last_applied}  last_log_index {status.last_log_index}"
+                f"last_applied {status.last_applied}  last_log_index {status.last_log_index}  "
+                f"snapshot_index {status.snapshot_index}"
             )
         for server in self._cluster.servers:
             if server not in self._cluster.running:
@@ -118,6 +126,43 @@ class ClusterShell(cmd.Cmd):
         if server in self._cluster.running:
             raise BadCommand(f"{server} is running; crash it first")
         self._cluster.restart(server)
+
+    def do_wipe(self, line: str) -> None:
+        """wipe SERVER: lose the files of a crashed server, which must have been removed before (§6)."""
+        server = self._server(*self._words(line, 1, "wipe SERVER"))
+        if server in self._cluster.running:
+            raise BadCommand(f"{server} is running; crash it first")
+        self._cluster.wipe(server)
+
+    def do_members(self, line: str) -> None:
+        """members: say which servers the cluster has, as its leader knows it (§6)."""
+        self._require_leader()
+        self._stage.line(f"   {' '.join(self._cluster.members())}")
+
+    def do_add(self, line: str) -> None:
+        """add SERVER: add a server to the cluster, a new one if there is none of that name (§6)."""
+        (word,) = self._words(line, 1, "add SERVER")
+        name = full_name(word)
+        self._require_leader()
+        if name not in self._cluster.servers:
+            self._cluster.join(name)
+        self._cluster.add(self._running(name, "add SERVER"))
+
+    def do_remove(self, line: str) -> None:
+        """remove SERVER: remove a server from the cluster; it goes on running (§6)."""
+        server = self._server(*self._words(line, 1, "remove SERVER"))
+        self._require_leader()
+        self._cluster.remove(server)
+
+    def do_snapshot(self, line: str) -> None:
+        """snapshot SERVER: have it compact its log (§7)."""
+        self._cluster.take_snapshot(self._running(line, "snapshot SERVER"))
+
+    def do_transfer(self, line: str) -> None:
+        """transfer SERVER: have the leader hand over to it (Diss. §3.10)."""
+        server = self._running(line, "transfer SERVER")
+        self._require_leader()
+        self._cluster.transfer(server)
 
     def do_cut(self, line: str) -> None:
         """cut A B: lose all messages between two servers; cut A: between A and all others."""
@@ -149,11 +194,13 @@ class ClusterShell(cmd.Cmd):
         return True
 
     def _execute(self, command: bytes) -> dict[str, object]:
+        return self._cluster.execute(command, self._require_leader(), COMMAND_TIMEOUT)
+
+    def _require_leader(self) -> str:
         try:
-            leader = self._cluster.wait_for_leader(timeout=COMMAND_TIMEOUT)
+            return self._cluster.wait_for_leader(timeout=COMMAND_TIMEOUT)
         except TimeoutError as error:
             raise BadCommand("surely not executed: there is no leader; try status") from error
-        return self._cluster.execute(command, leader, COMMAND_TIMEOUT)
 
     def _words(self, line: str, count: int, usage: str) -> list[str]:
         words = line.split(maxsplit=count - 1)
@@ -163,7 +210,7 @@ class ClusterShell(cmd.Cmd):
 
     def _server(self, word: str) -> str:
         """Return the server that was meant; `2` is short for `n2`."""
-        name = f"n{word}" if word.isdigit() else word
+        name = full_name(word)
         if name not in self._cluster.servers:
             raise BadCommand(f"there is no server {word}; there are {', '.join(self._cluster.servers)}")
         return name
@@ -173,6 +220,11 @@ class ClusterShell(cmd.Cmd):
         if server not in self._cluster.running:
             raise BadCommand(f"{server} is down; restart it first")
         return server
+
+
+def full_name(word: str) -> str:
+    """Return the server that is meant: `2` is short for `n2`."""
+    return f"n{word}" if word.isdigit() else word
 
 
 def shell(show: Show) -> None:

@@ -14,7 +14,7 @@ from raft_threads.diagrams.run import Run, server_of
 from raft_threads.diagrams.words import is_heartbeat, is_refusal, label_of, whole_journey, whole_record
 from raft_threads.events import Event, Restarted, Stopped
 from raft_threads.journeys import Journey
-from raft_threads.messages import RequestVote
+from raft_threads.messages import InstallSnapshot, PreVote, RequestVote, TimeoutNow
 from raft_threads.state import Role
 from raft_threads.surroundings import Crashed, Link, LinksCut, LinksHealed, Stalled, links_between
 
@@ -229,8 +229,10 @@ def _arrows(run: Run, rows: dict[int, int]) -> Iterator[Arrow]:
 
 def kind_of(journey: Journey) -> str:
     """Return which RPC a message belongs to; an AppendEntries without entries is a heartbeat (§5.2)."""
-    if isinstance(journey.message, RequestVote):
+    if isinstance(journey.message, (RequestVote, PreVote, TimeoutNow)):
         return "vote"
+    if isinstance(journey.message, InstallSnapshot):
+        return "snapshot"
     return "heartbeat" if is_heartbeat(journey.message) else "append"
 
 

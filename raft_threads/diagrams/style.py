@@ -43,6 +43,7 @@ text {{ font: 10px 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif; fill: {IN
 .vote .line {{ stroke: {VOTE}; marker-end: url(#head-vote); }}
 .append .line {{ stroke: {APPEND}; marker-end: url(#head-append); }}
 .heartbeat .line {{ stroke: {APPEND}; stroke-width: 0.9; marker-end: url(#head-append); }}
+.snapshot .line {{ stroke: {COMMIT}; stroke-width: 2.4; marker-end: url(#head-snapshot); }}
 .reply .line {{ stroke-width: 1; stroke-dasharray: 5 3; }}
 .refusal .line {{ stroke: {REFUSAL}; stroke-dasharray: 5 3; marker-end: url(#head-refusal); }}
 .quiet .line {{ stroke: {QUIET}; stroke-width: 0.7; marker-end: url(#head-quiet); }}
@@ -68,6 +69,7 @@ class Head(NamedTuple):
 HEADS = (
     Head("vote", VOTE, 7, True),
     Head("append", APPEND, 7, True),
+    Head("snapshot", COMMIT, 7, True),
     Head("quiet", QUIET, 5, True),
     Head("refusal", REFUSAL, 7, False),
 )
@@ -120,6 +122,7 @@ LINE_SAMPLES = (
     ("message vote", "RequestVote"),
     ("message append", "AppendEntries"),
     ("message heartbeat", "heartbeat"),
+    ("message snapshot", "InstallSnapshot"),
     ("message append reply", "reply"),
     ("message append refusal", "refusal"),
     ("message append lost", "lost"),

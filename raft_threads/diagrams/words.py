@@ -7,9 +7,18 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from raft_threads import events, surroundings
 from raft_threads.journeys import Journey
-from raft_threads.log import COMMAND, LogEntry
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
-from raft_threads.short_text import command_text
+from raft_threads.log import NO_OP, REGISTER, LogEntry
+from raft_threads.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from raft_threads.short_text import command_text, configuration_text
 
 
 class Label(NamedTuple):
@@ -33,6 +42,17 @@ _LABELS: dict[type[Any], Callable[[Any], Label]] = {
     events.EntriesDeleted: lambda e: Label("refusal", f"deletes {span_text(e.first_index, e.last_index)}"),
     events.CommitAdvanced: lambda e: Label("commit", f"commits {span_text(e.previous + 1, e.state.commit_index)}"),
     events.Applied: lambda e: Label("applied", ""),
+    events.ConfigurationChanged: lambda e: Label("append", f"uses {configuration_text(e.configuration)}"),
+    events.CatchUpBegan: lambda e: Label("append", f"brings up {', '.join(e.learners)}"),
+    events.MembershipChangeGivenUp: lambda e: Label("refusal", f"gives up: {e.reason}"),
+    events.RequestVoteDisregarded: lambda e: Label("refusal", f"disregards {e.candidate}"),
+    events.SnapshotTaken: lambda e: Label("commit", f"snapshot 1–{e.metadata.last_included_index}"),
+    events.SnapshotInstalled: lambda e: Label("commit", f"installs snapshot 1–{e.metadata.last_included_index}"),
+    events.ReadServed: lambda e: Label("applied", f"reads at {e.read_index}"),
+    events.PreVoteBegan: lambda e: Label("election", "asks first"),
+    events.TransferBegan: lambda e: Label("election", f"hands over to {e.target}"),
+    events.TransferGivenUp: lambda e: Label("refusal", f"{e.target} does not take over"),
+    events.LostContact: lambda e: Label("election", "hears from no majority"),
     surroundings.Crashed: lambda e: Label("crash", "crashes"),
     surroundings.Stalled: lambda e: Label("fault", f"stalls {duration_text(e.duration)}"),
     surroundings.ClockChanged: lambda e: Label("fault", f"clock {e.offset:+g} s"),
@@ -80,7 +100,7 @@ def is_heartbeat(message: Any) -> bool:
 
 def is_refusal(reply: Any) -> bool:
     """Return whether `reply` says no."""
-    return not (reply.vote_granted if isinstance(reply, RequestVoteReply) else reply.success)
+    return not getattr(reply, "vote_granted", getattr(reply, "success", True))
 
 
 def line_of_message(message: Any) -> str:
@@ -93,11 +113,26 @@ def line_of_message(message: Any) -> str:
         entries = ", ".join(f"{each.index}/{each.term} {command_text(each)}" for each in message.entries)
         previous = f"prev {message.prev_log_index}/{message.prev_log_term}"
         return f"AppendEntries(term {message.term}, {previous}, [{entries}], commit {message.leader_commit})"
-    assert isinstance(message, AppendEntriesReply)
-    if message.success:
-        return f"AppendEntriesReply(term {message.term}, success)"
-    conflict = f", conflict {message.conflict_index}/{message.conflict_term}" if message.conflict_index else ""
-    return f"AppendEntriesReply(term {message.term}, refused{conflict})"
+    if isinstance(message, AppendEntriesReply):
+        conflict = f", conflict {message.conflict_index}/{message.conflict_term}" if message.conflict_index else ""
+        return f"AppendEntriesReply(term {message.term}, {'success' if message.success else 'refused' + conflict})"
+    return _line_of_later_message(message)
+
+
+def _line_of_later_message(message: Any) -> str:
+    """The same for the messages of §7 and of the dissertation."""
+    if isinstance(message, InstallSnapshot):
+        last = f"snapshot {message.last_included_index}/{message.last_included_term}"
+        span = f"bytes {message.offset}–{message.offset + len(message.data)}{', done' if message.done else ''}"
+        return f"InstallSnapshot(term {message.term}, {last}, {span})"
+    if isinstance(message, InstallSnapshotReply):
+        stored = "complete" if message.bytes_stored is None else f"{message.bytes_stored} bytes stored"
+        return f"InstallSnapshotReply(term {message.term}, {stored})"
+    if isinstance(message, PreVote):
+        return f"PreVote(term {message.term}, last {message.last_log_index}/{message.last_log_term})"
+    if isinstance(message, PreVoteReply):
+        return f"PreVoteReply(term {message.term}, {'granted' if message.vote_granted else 'denied'})"
+    return f"{type(message).__name__}(term {message.term})"
 
 
 def whole_message(message: Any) -> list[str]:
@@ -105,6 +140,8 @@ def whole_message(message: Any) -> list[str]:
     lines = []
     for field in fields(message):
         value = getattr(message, field.name)
+        if isinstance(value, bytes):
+            value = f"{len(value)} bytes"
         if field.name != "entries":
             lines.append(f"{field.name}: {value}")
             continue
@@ -115,7 +152,9 @@ def whole_message(message: Any) -> list[str]:
 
 def whole_command(entry: LogEntry) -> str:
     """Return an entry's command as text."""
-    return entry.command.decode("utf-8", "backslashreplace") if entry.kind == COMMAND else "no-op"
+    if entry.kind in (NO_OP, REGISTER):
+        return "no-op" if entry.kind == NO_OP else "a client registers"
+    return entry.command.decode("utf-8", "backslashreplace")
 
 
 def fate_text(journey: Journey, second_of: Callable[[int], float]) -> str:

@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
-from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.client_messages import Change, ChangeMembers, TakeSnapshot, TransferLeadership
+from raft_threads.options import Options
+from raft_threads.sessions import MAX_SESSIONS
+from raft_threads.simulation.cluster import SimulatedCluster, address_of
 from raft_threads.simulation.disk import DiskMood, draw_mood
-from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Weather, draw_weather
+from raft_threads.simulation.network import CLEAR, HOSTILE_WEATHER, Exchange, Weather, draw_weather
 from raft_threads.simulation.policies import CALM, HOSTILE, MILLISECOND, Tendencies, draw_tendencies
 from raft_threads.simulation.primitives import Clock
+from raft_threads.simulation.workload import Workload
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
+from raft_threads.state import Role
 from raft_threads.surroundings import ClockChanged, DiskFault
 from raft_threads.timing import Timing
+from raft_threads.wire import Message, encode
 
 # How long after the last fault a server may still stop because of it, in virtual seconds.
 AFTERMATH = 0.5
+# How long an operator waits, in virtual seconds.
+OPERATORS_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,9 +46,20 @@ class Profile:
     drift: int
     # Few at a time, so that followers are often told of commits beyond what they were sent.
     max_entries_per_message: int
+    # So small that snapshots come in many chunks (§7).
+    max_chunk_bytes: int
     clients: int
     # Mean virtual seconds between a client's operations.
     pause: float
+    # Servers that wait to be added (§6), and mean virtual seconds between what operators do: changes of the cluster,
+    # snapshots on command (§7), transfers of leadership (Diss. §3.10); and between deaths of clients (§8).
+    spare_servers: int = 0
+    between_changes: float = 0.0
+    between_snapshots: float = 0.0
+    between_transfers: float = 0.0
+    between_deaths: float = 0.0
+    options: Options = Options()
+    max_sessions: int = MAX_SESSIONS
 
     def describe(self) -> str:
         """Return in one line how rough it is."""
@@ -49,7 +69,9 @@ class Profile:
             f"delays {weather.shortest_delay_ns // MILLISECOND}-{weather.longest_delay_ns // MILLISECOND} ms, "
             f"loss {weather.loss:g}, duplication {weather.duplication:g}; "
             f"a crash every {self.between_crashes:g} s, a partition every {self.between_partitions:g} s; "
-            f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %"
+            f"syncs up to {self.disk.longest_sync_ns // MILLISECOND} ms; drift {self.drift / 10:g} %; "
+            f"a change of the cluster every {self.between_changes:g} s, "
+            f"the log compacted at {self.options.snapshot_threshold} bytes"
         )
 
 
@@ -66,8 +88,15 @@ HOSTILE_PROFILE = Profile(
     between_disk_faults=5.0,
     drift=20,
     max_entries_per_message=2,
+    max_chunk_bytes=150,
     clients=8,
     pause=0.02,
+    spare_servers=2,
+    between_changes=1.0,
+    between_snapshots=1.0,
+    between_transfers=2.0,
+    between_deaths=2.0,
+    options=Options(snapshot_threshold=500),
 )
 
 
@@ -85,8 +114,16 @@ def draw_profile(dice: random.Random) -> Profile:
         between_disk_faults=dice.choice([0.0, 10.0, 2.0]),
         drift=dice.choice([0, 20, 200]),
         max_entries_per_message=dice.choice([1, 2, 4096]),
+        max_chunk_bytes=dice.choice([100, 1000, MAX_CHUNK_BYTES]),
         clients=dice.choice([1, 3, 8]),
         pause=dice.choice([0.01, 0.1]),
+        spare_servers=dice.choice([0, 1, 2]),
+        between_changes=dice.choice([0.0, 3.0, 0.5]),
+        between_snapshots=dice.choice([0.0, 3.0, 0.5]),
+        between_transfers=dice.choice([0.0, 3.0, 1.0]),
+        between_deaths=dice.choice([0.0, 1.0]),
+        options=Options(dice.choice([None, 500, 5000]), dice.random() < 0.3, dice.random() < 0.3),
+        max_sessions=dice.choice([3, MAX_SESSIONS]),
     )
 
 
@@ -114,8 +151,8 @@ class Chaos:
             drift = dice.randint(-profile.drift, profile.drift)
             cluster.clocks[server] = Clock(cluster.scheduler, dice.randint(0, 10**9), drift)
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, workload: Workload) -> None:
+        """Begin; `workload` has the clients that may die."""
         profile = self._profile
         for server in self._cluster.servers:
             clock = self._cluster.clocks[server]
@@ -124,6 +161,10 @@ class Chaos:
             ("crashes", self._crash_one, profile.between_crashes),
             ("partitions", self._cut_links, profile.between_partitions),
             ("disks", self._break_a_disk, profile.between_disk_faults),
+            ("members", self._change_members, profile.between_changes),
+            ("snapshots", self._take_a_snapshot, profile.between_snapshots),
+            ("transfers", self._transfer_leadership, profile.between_transfers),
+            ("deaths", workload.kill_a_client, profile.between_deaths),
         ):
             if mean:
                 self._cluster.scheduler.spawn(f"chaos/{what}", partial(self._repeat, act, mean))
@@ -170,9 +211,11 @@ class Chaos:
         self._cluster.restart(server)
 
     def _cut_links(self) -> None:
-        """Cut the cluster in two, or single links one way; repair them after a while."""
-        servers = self._cluster.servers
-        if self._dice.random() < 0.5:
+        """Cut off a leader, or cut the cluster in two, or single links one way; repair them after a while."""
+        servers, leaders = self._cluster.servers, self._leaders()
+        if leaders and self._dice.random() < 0.3:
+            self._cluster.isolate(self._dice.choice(leaders))
+        elif self._dice.random() < 0.5:
             shuffled = self._dice.sample(servers, len(servers))
             size = self._dice.randint(1, max(1, len(servers) // 2))
             self._cluster.partition(shuffled[:size], shuffled[size:])
@@ -181,6 +224,37 @@ class Chaos:
         self._clock.sleep(self._dice.random() * self._profile.longest_partition)
         if not self._stopping:
             self._cluster.heal()
+
+    # Operators, who ask over the network as clients do
+
+    def _change_members(self) -> None:
+        """Change the cluster to any set of servers, rather a large one than a small one (§6)."""
+        size = max(self._dice.randint(1, len(self._cluster.servers)) for _ in range(2))
+        members = tuple(f"{server}={address_of(server)}" for server in self._dice.sample(self._cluster.servers, size))
+        self._ask_leader(ChangeMembers(Change.SET, members, OPERATORS_PATIENCE))
+
+    def _take_a_snapshot(self) -> None:
+        """Have any server compact its log now (§7)."""
+        self._ask(self._dice.choice(self._cluster.servers), TakeSnapshot(OPERATORS_PATIENCE))
+
+    def _transfer_leadership(self) -> None:
+        """Hand leadership to anybody, or to whom the leader likes (Diss. §3.10)."""
+        target = self._dice.choice([None, *self._cluster.servers])
+        self._ask_leader(TransferLeadership(target, OPERATORS_PATIENCE))
+
+    def _ask_leader(self, request: Message) -> None:
+        """Ask whoever takes itself for the leader, if somebody does."""
+        leaders = self._leaders()
+        if leaders:
+            self._ask(self._dice.choice(leaders), request)
+
+    def _leaders(self) -> list[str]:
+        """Return who takes itself for the leader."""
+        return [server for server, boot in self._cluster.running.items() if boot.node.state.role is Role.LEADER]
+
+    def _ask(self, server: str, request: Message) -> None:
+        exchange = Exchange(self._cluster.network, "operator", server, encode(request), request)
+        exchange.wait(self._clock.real_ns(OPERATORS_PATIENCE * 1.5))
 
     def _links(self, count: int) -> Sequence[tuple[str, str]]:
         pairs = [(one, other) for one in self._cluster.servers for other in self._cluster.servers if one != other]

@@ -7,20 +7,23 @@ breakpoint in it stops the whole cluster, clock included.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Callable, Optional, TypeVar
 
 from raft_threads import kv
-from raft_threads.client_messages import Command, CommandResult, Outcome, Refusal, ServerStatus
+from raft_threads.client_messages import Change, ChangeMembers, Command, CommandResult, Outcome, Refusal, ServerStatus
 from raft_threads.client_service import ClientService
+from raft_threads.configuration import Configuration, Member
 from raft_threads.events import Event, Observer
 from raft_threads.kv import KeyValueStore
-from raft_threads.log import LogEntry
+from raft_threads.log import LogEntry, SnapshotMetadata
 from raft_threads.node import Node
+from raft_threads.options import Options
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.runtime import Runtime
+from raft_threads.sessions import MAX_SESSIONS
 from raft_threads.simulation.debuggers import known_at_every_prompt, refuse_to_wait_at_a_prompt
 from raft_threads.simulation.disk import SimulatedDisk
 from raft_threads.simulation.guard import guard
@@ -33,6 +36,7 @@ from raft_threads.simulation.run_quietly import run_quietly
 from raft_threads.simulation.scheduler import SECOND, Group, Scheduler
 from raft_threads.simulation.show import everything, logs
 from raft_threads.simulation.stream import EventStream
+from raft_threads.snapshot_transfer import MAX_CHUNK_BYTES
 from raft_threads.state import Role, State
 from raft_threads.surroundings import LinksCut, LinksHealed, links_between
 from raft_threads.timing import Timing
@@ -46,6 +50,11 @@ PATIENT = Timing(1000.0, 2000.0, 0.05)
 PATIENCE = 60.0
 
 
+def address_of(server: str) -> str:
+    """Return where a server would be, if there were any places here (§6)."""
+    return f"{server}:1"
+
+
 class SimulatedServer:
     """One server between start and crash."""
 
@@ -57,14 +66,17 @@ class SimulatedServer:
         port = Port(cluster.network, server, self.group, lambda request: clients.handle(request))
         self.node = Node(
             server,
-            cluster.servers,
+            Configuration() if server in cluster.newcomers else cluster.bootstrap,
             transport=port,
             storage=cluster.disks[server].open(),
             state_machine=self.store,
             timing=cluster.timing,
+            options=cluster.options,
+            max_sessions=cluster.max_sessions,
             runtime=Runtime(threading, cluster.clocks[server], cluster.dice(f"{server} boot {boot}")),
             observers=[cluster.stream],
             max_entries_per_message=cluster.max_entries_per_message,
+            max_chunk_bytes=cluster.max_chunk_bytes,
         )
         clients = ClientService(self.node, {})
         name_what_threads_wait_for(self.node)
@@ -95,21 +107,36 @@ class SimulatedCluster:
         trace: Optional[TraceWriter] = None,
         remember: bool = True,
         max_entries_per_message: int = MAX_ENTRIES_PER_MESSAGE,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
+        bootstrap: Optional[Sequence[str]] = None,
+        options: Options = Options(),
+        max_sessions: int = MAX_SESSIONS,
+        drifts: Optional[Mapping[str, int]] = None,
     ) -> None:
-        """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`."""
+        """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`.
+
+        `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6). `drifts`
+        tell by how many parts per thousand a server's clock is fast or slow.
+        """
         self.max_entries_per_message = max_entries_per_message
+        self.max_chunk_bytes = max_chunk_bytes
+        self.options = options
+        self.max_sessions = max_sessions
         self.servers = list(servers)
+        self.bootstrap = Configuration(
+            tuple(Member(server, address_of(server)) for server in (servers if bootstrap is None else bootstrap))
+        )
         self.seed = seed
         self.timing = timing
+        # Who is started without a configuration, to be added (§6).
+        self.newcomers = set(self.servers) - set(self.bootstrap.servers)
         self.scheduler = Scheduler(Policy(tendencies, self.dice("schedule")))
         self.scheduler.seed = seed
         self.scheduler.describe = lambda problem: describe_threads(self.scheduler, problem)
         self.network = Network(self.scheduler, self.servers, self.dice("network"))
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
-        self.clocks = {each: Clock(self.scheduler) for each in servers}
+        self.clocks = {each: Clock(self.scheduler, drift=(drifts or {}).get(each, 0)) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
-        # What no thread waits for long, if nobody has forgotten to wake it.
-        self.never_long = {f"{server}'s write_ended" for server in servers}
         self.stream = EventStream(self, observers, trace, remember)
         self.network.tell = self.stream.tell_fate
         self.network.tell_of_hold = self.stream.wake_main
@@ -209,6 +236,21 @@ class SimulatedCluster:
         # A thread of the server itself starts it, so that it may crash meanwhile.
         self.scheduler.spawn(f"{server}/starter", boot.node.start, boot.group)
 
+    def join(self, server: str) -> None:
+        """Start a new server that waits to be added to the cluster (§6)."""
+        self.servers.append(server)
+        self.newcomers.add(server)
+        self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"disk of {server}"))
+        self.clocks[server] = Clock(self.scheduler)
+        self.restart(server)
+        self.run_until(lambda: self.stream.is_up(server), f"{server} is up")
+
+    def wipe(self, server: str) -> None:
+        """Lose all that a server that is down has on disk. It must have been removed, and is a new one then (§6)."""
+        self.stream.wiped(server)
+        self.newcomers.add(server)
+        self.disks[server] = SimulatedDisk(self.scheduler, server, self.dice(f"another disk of {server}"))
+
     def node(self, server: str) -> Node:
         """Return the node of a running server."""
         return self.running[server].node
@@ -289,6 +331,33 @@ class SimulatedCluster:
         Exchange(self.network, "main", via, encode(request), request)
         self.run_until(lambda: self.state(via).log.last_index > last_index, f"{via} appends a command")
 
+    def read(self, key: str, via: Optional[str] = None, timeout: float = PATIENCE) -> Optional[str]:
+        """Read a key without writing to the log (§8). Raises as Node.read."""
+        server = self.wait_for_leader() if via is None else via
+        value: Optional[str] = kv.decode_result(self.node(server).read(kv.get_command(key), timeout))["value"]
+        return value
+
+    # Operators
+
+    def change_members(self, *servers: str, timeout: float = PATIENCE) -> Configuration:
+        """Have the leader change the cluster to `servers`, and wait until that is done (§6). Raises as Node does."""
+        members = tuple(Member(server, address_of(server)) for server in servers)
+        return self.node(self.wait_for_leader()).change_members(members, timeout)
+
+    def begin_change(self, *servers: str, via: str) -> None:
+        """Have `via` begin to change the cluster, and do not wait for what becomes of it (§6)."""
+        members = tuple(f"{server}={address_of(server)}" for server in servers)
+        request = ChangeMembers(Change.SET, members, PATIENCE)
+        Exchange(self.network, "operator", via, encode(request), request)
+
+    def take_snapshot(self, server: str) -> SnapshotMetadata:
+        """Have a server compact its log, and wait until the snapshot is durable (§7)."""
+        return self.node(server).take_snapshot(PATIENCE)
+
+    def transfer(self, target: Optional[str] = None) -> str:
+        """Have the leader hand over to `target`, and return to whom once it does not lead any more (Diss. §3.10)."""
+        return self.node(self.wait_for_leader()).transfer_leadership(target, PATIENCE)
+
     # Waiting
 
     def wait_for_leader(self, among: Optional[Iterable[str]] = None) -> str:
@@ -297,13 +366,22 @@ class SimulatedCluster:
         found: list[str] = []
 
         def there_is_one() -> bool:
-            states = [self.state(server) for server in names if server in self.running]
+            members = self.members()
+            states = [self.state(server) for server in names if server in self.running and server in members]
             newest = max((state.current_term for state in states), default=0)
             found[:] = [each.id for each in states if each.role is Role.LEADER and each.current_term == newest]
             return bool(found)
 
         self.run_until(there_is_one, "a leader is elected")
         return found[0]
+
+    def members(self) -> Sequence[str]:
+        """Return the servers of the cluster as it is now, by the most up-to-date log of all that run (§6, §5.4.1).
+
+        Who was removed may be in any term, and does not count.
+        """
+        logs = [self.state(server).log for server in self.running]
+        return max(logs, key=lambda log: (log.last_term, log.last_index)).configuration.servers if logs else ()
 
     def wait_until_applied_everywhere(self, servers: Optional[Iterable[str]] = None) -> None:
         """Let the cluster run until `servers` (default: all that run) have applied all that the leader's log holds."""
@@ -333,6 +411,9 @@ class SimulatedCluster:
                 each.commit_index,
                 each.last_applied,
                 each.log.last_index,
+                each.log.start.last_included_index,
+                self.node(each.id).snapshot_bytes,
+                each.log.size_bytes,
             )
             for each in states
         ]

@@ -9,7 +9,7 @@ from raft_threads.simulation.scheduler import Group, Scheduler, Task
 from raft_threads.state import State
 
 # What never changes may be read by anybody.
-_CONSTANT = frozenset({"id", "servers", "peers", "__class__"})
+_CONSTANT = frozenset({"id", "__class__"})
 
 
 class WithoutTheLock(Exception):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Optional
 
+from raft_threads.client_messages import Command
 from raft_threads.messages import Reply, Request
 from raft_threads.simulation.debuggers import refuse_to_wait_at_a_prompt
 from raft_threads.simulation.policies import MILLISECOND
@@ -127,8 +128,7 @@ class Network:
         if (sender, receiver) in self._cut or (weather.loss and self._dice.random() < weather.loss):
             self.tell(MessageLost, sender, receiver, number, message)
             return
-        # An RPC may come twice and do no harm (§5.5). A client's command would be executed twice; TCP brings it once.
-        copies = 2 if sender in self.servers and self._dice.random() < weather.duplication else 1
+        copies = 2 if may_come_twice(message) and self._dice.random() < weather.duplication else 1
         if copies == 2:
             self.tell(MessageDuplicated, sender, receiver, number, message)
         for _ in range(copies):
@@ -143,6 +143,14 @@ class Network:
         else:
             self.tell(MessageDelivered, sender, receiver, number, message)
             deliver()
+
+
+def may_come_twice(message: Message) -> bool:
+    """Return whether a message does no harm when it comes twice: all RPCs (§5.5), and commands in a session (§8).
+
+    Any other command would be executed twice, and TCP brings it once.
+    """
+    return not isinstance(message, Command) or message.client_id is not None
 
 
 class Port:
@@ -167,6 +175,9 @@ class Port:
     def start(self, handle_request: HandleRequest) -> None:
         """Begin to deliver requests."""
         self._handle_request = handle_request
+
+    def use_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Here servers are found by their names."""
 
     def call(self, peer: str, request: Request, timeout: float) -> Reply:
         """Send `request`, wait for the reply."""

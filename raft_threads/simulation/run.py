@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from raft_threads import election
 from raft_threads.invariants import InvariantViolation
 from raft_threads.linearizability import check, describe
 from raft_threads.simulation.chaos import Chaos, profile_named
@@ -77,22 +78,27 @@ def run(plan: Plan, trace: Optional[Writable] = None) -> Result:
     began = time.perf_counter()
     dice = random.Random(f"{plan.seed} profile")
     profile = profile_named(plan.profile, dice)
-    names = [f"n{number}" for number in range(1, plan.servers + 1)]
+    bootstrap = [f"n{number}" for number in range(1, plan.servers + 1)]
+    names = [f"n{number}" for number in range(1, plan.servers + profile.spare_servers + 1)]
     cluster = SimulatedCluster(
         names,
+        bootstrap=bootstrap,
+        options=profile.options,
+        max_sessions=profile.max_sessions,
         seed=plan.seed,
         timing=profile.timing,
         tendencies=profile.tendencies,
         trace=TraceWriter(trace, names, plan.facts()) if trace is not None else None,
         remember=False,
         max_entries_per_message=profile.max_entries_per_message,
+        max_chunk_bytes=profile.max_chunk_bytes,
     )
     result = Result(plan, profile.describe(), profile.tendencies.kind())
     chaos = Chaos(cluster, profile, dice)
     try:
         with unlogged(), cluster:
             workload = Workload(cluster, profile.clients, profile.pause, dice)
-            chaos.start()
+            chaos.start(workload)
             cluster.run_for(plan.seconds)
             chaos.stop()
             workload.pause = max(workload.pause, PAUSE_AFTERWARDS)
@@ -119,8 +125,8 @@ def check_progress(cluster: SimulatedCluster) -> None:
         leader = cluster.wait_for_leader()
         last_index = cluster.state(leader).log.last_index
         cluster.run_until(
-            lambda: all(cluster.state(server).last_applied > last_index for server in cluster.servers),
-            "every server applies what clients ask for",
+            lambda: all(cluster.state(server).last_applied > last_index for server in cluster.members()),
+            "every server of the cluster applies what clients ask for",
             RECOVERY,
         )
     except TimeoutError as error:
@@ -132,9 +138,11 @@ def check_nothing_is_left_undone(cluster: SimulatedCluster) -> None:
 
     Threads may wait for something to do. One that waits for a lock, or for the disk, has been forgotten.
     """
+    members = cluster.members()
     for server in cluster.servers:
         state = cluster.state(server)
-        if not (state.is_saved() and state.last_applied == state.commit_index == state.log.last_index):
+        is_done = state.last_applied == state.commit_index == state.log.last_index
+        if server in members and not (state.is_saved() and is_done):
             raise NoProgress(cluster.scheduler.describe(f"{server} has not saved and applied all of its log"))
     long_ago = cluster.scheduler.now_ns - SECOND
     for task in cluster.scheduler.tasks:
@@ -147,13 +155,15 @@ def must_not_wait_for_ever(cluster: SimulatedCluster, task: Task) -> bool:
 
     A leader's heartbeats and the others' election timers come by themselves (§5.2); all else waits for something to do.
     """
-    if task.why in cluster.never_long or task.blocked_on is not None:
+    if task.why.endswith("'s write_ended") or task.blocked_on is not None:
         return True
     server, _, purpose = task.name.partition("/")
     if task.wakes_by_itself or server not in cluster.servers:
         return False
-    leads = cluster.state(server).role is Role.LEADER
-    return purpose.startswith("peer-") if leads else purpose == "election-timer"
+    state = cluster.state(server)
+    if state.role is Role.LEADER:
+        return purpose.startswith("peer-")
+    return purpose == "election-timer" and election.may_stand(state)
 
 
 def check_history(workload: Workload) -> None:

@@ -9,7 +9,7 @@ from raft_threads.client_messages import ServerStatus
 from raft_threads.diagrams.space_time import text_of_cut
 from raft_threads.diagrams.words import line_of_message
 from raft_threads.log_drawing import draw_logs
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.messages import REPLY_TO
 from raft_threads.simulation.reports import our_places, what_it_does
 from raft_threads.simulation.scheduler import SECOND, Task
 from raft_threads.state import Role, State
@@ -17,9 +17,9 @@ from raft_threads.state import Role, State
 if TYPE_CHECKING:
     from raft_threads.simulation.cluster import SimulatedCluster
 
-_RPCS = (RequestVote, RequestVoteReply, AppendEntries, AppendEntriesReply)
+_RPCS = (*REPLY_TO.keys(), *REPLY_TO.values())
 # What the threads of a server wait for between their tasks, without the server's name.
-_SOMETHING_TO_DO = ("election_due", "wake-up for", "to_save", "to_apply", "a request")
+_SOMETHING_TO_DO = ("election_due", "wake-up for", "to_save", "to_apply", "to_snapshot", "a request")
 _STATE = ("", "role", "current_term", "voted_for", "commit_index", "last_applied", "")
 
 
@@ -58,8 +58,11 @@ class WithDisks:
         return [up[server] if server in up else self._from_disk(server) for server in self.servers]
 
     def _from_disk(self, server: str) -> ServerStatus:
-        term, _ = self._cluster.disks[server].term_and_vote
-        return ServerStatus(server, "down", term, None, 0, 0, len(self.log_of(server)))
+        disk, log = self._cluster.disks[server], self.log_of(server)
+        start = disk.start()
+        snapshot_index = 0 if start is None else start.last_included_index
+        last_index = log[-1].index if log else snapshot_index
+        return ServerStatus(server, "down", disk.term_and_vote[0], None, 0, 0, last_index, snapshot_index)
 
 
 def states(cluster: SimulatedCluster) -> list[str]:

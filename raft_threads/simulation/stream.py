@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 from raft_threads import events
 from raft_threads.events import Event, EventKinds, Observer
 from raft_threads.invariants import Invariants
-from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply
+from raft_threads.messages import REPLY_TO
 from raft_threads.server_invariants import check_state
 from raft_threads.simulation.election_timers import ElectionTimers
 from raft_threads.simulation.scheduler import SECOND, Task
@@ -21,7 +21,7 @@ from raft_threads.trace import TraceWriter
 if TYPE_CHECKING:
     from raft_threads.simulation.cluster import SimulatedCluster
 
-_MESSAGES = (RequestVote, RequestVoteReply, AppendEntries, AppendEntriesReply)
+_MESSAGES = (*REPLY_TO.keys(), *REPLY_TO.values())
 # When these are told, no rule is half done.
 _LAST_OF_A_STEP = frozenset(
     {events.ReplyReceived, events.ReplySent, events.BecameLeader, events.CommitAdvanced, events.Applied}
@@ -104,6 +104,10 @@ class EventStream:
         """Take note that a server has crashed, which it cannot tell itself."""
         self._up.discard(server)
         self.tell(Crashed(self._cluster.now, server))
+
+    def wiped(self, server: str) -> None:
+        """Take note that a server which was removed has lost its disk."""
+        self._invariants.forget(server)
 
     def tell(self, surrounding: Surrounding) -> None:
         """Take note of what happened around the servers."""
