@@ -51,15 +51,23 @@ def add_two(show: Show, cluster: LocalCluster) -> None:
     cluster.put("x", "2")
     cluster.wait_until_applied_everywhere()
     show.draw(cluster)
+    check_steps(show, cluster, newcomers, mark)
+
+
+def check_steps(show: Show, cluster: LocalCluster, newcomers: list[str], mark: int) -> None:
+    """Check that the servers told of the three steps in the order that §6 demands."""
     caught_up = {event.learner: event.when for event in cluster.recorder.events(events.CatchUpRoundEnded, since=mark)}
     used = cluster.recorder.events(events.ConfigurationChanged, since=mark)
-    joint = next(event for event in used if event.configuration.is_joint)
-    new = next(event for event in used if not event.configuration.is_joint)
-    stage.check(
+    joint = [event for event in used if event.configuration.is_joint][:1]
+    new = [event for event in used if not event.configuration.is_joint][:1]
+    show.stage.check(
         f"{listed(newcomers)} had the log before there was any C_old,new",
-        all(server in caught_up and caught_up[server] <= joint.when for server in newcomers),
+        all(server in caught_up and caught_up[server] <= first.when for first in joint for server in newcomers),
     )
-    stage.check("C_old,new was committed before there was any C_new", joint.index <= new.state.commit_index < new.index)
+    show.stage.check(
+        "C_old,new was committed before there was any C_new",
+        bool(joint and new) and joint[0].index <= new[0].state.commit_index < new[0].index,
+    )
 
 
 def remove_the_leader(show: Show, cluster: LocalCluster) -> str:
