@@ -19,7 +19,7 @@ from raft_threads.demo.later_scenes import membership, snapshot
 from raft_threads.demo.processes import processes
 from raft_threads.demo.scenes import leader_crash, partition, replication, split_vote
 from raft_threads.demo.shell import shell
-from raft_threads.demo.show import Show
+from raft_threads.demo.show import FIRST_PORT, Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
 from raft_threads.demo.tracing import Recording
@@ -132,7 +132,8 @@ def main(argv: Optional[list[str]] = None) -> int:
         parser.error(f"{arguments.scenario} needs {scenario.fewest_servers} to {MOST_SERVERS} servers, not {servers}")
     recording = open_recording(parser, arguments)
     trace = None if recording is None else recording.trace
-    exit_code = perform(scenario, Show(Stage(arguments.pace), servers, arguments.seed, ExitStack(), trace))
+    show = Show(Stage(arguments.pace), servers, arguments.seed, ExitStack(), arguments.first_port, trace)
+    exit_code = perform(scenario, show)
     if recording is not None:
         for line in recording.finish():
             print(line)
@@ -201,6 +202,13 @@ def ignore_signals() -> None:
         signal.signal(each, signal.SIG_IGN)
 
 
+def parse_port(text: str) -> int:
+    """Return a port that leaves room for all servers after it."""
+    if not (text.isdigit() and 1024 <= int(text) <= 65535 - MOST_SERVERS):
+        raise argparse.ArgumentTypeError(f"a port from 1024 to {65535 - MOST_SERVERS}, not {text!r}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the demo's arguments."""
     parser = argparse.ArgumentParser(
@@ -223,6 +231,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pace", choices=["human", "fast"], default="human", help="human: to be followed (default); fast: for tests"
+    )
+    parser.add_argument(
+        "--first-port",
+        type=parse_port,
+        default=FIRST_PORT,
+        metavar="PORT",
+        help=f"where the first server listens, the others after it (default: {FIRST_PORT})",
     )
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write down all events (docs/trace-format.md)")
     parser.add_argument("--diagram", type=Path, metavar="FILE", help="draw the run as a space-time diagram, an SVG")

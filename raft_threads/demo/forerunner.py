@@ -107,6 +107,7 @@ def election(show: Show) -> None:
         names,
         timing=Timing(SHORTEST_TIMEOUT * second, longest * second, HEARTBEAT_INTERVAL * second),
         observers=show.observers(lines, heartbeats),
+        first_port=show.first_port,
         dice_of=whole_seconds_for(names, longest, show.seed),
         say=lines.say,
         note=show.note,

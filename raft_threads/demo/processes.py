@@ -19,7 +19,6 @@ from raft_threads.rpc_server import CannotListen
 from raft_threads.timing import Timing
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent
-FIRST_PORT = 3300
 WRITES = 20
 PATIENCE = 20.0
 
@@ -70,8 +69,9 @@ class ServerProcess:
 class ServerProcesses:
     """A cluster of processes."""
 
-    def __init__(self, names: list[str], timing: Timing, stage: Stage) -> None:
+    def __init__(self, names: list[str], timing: Timing, stage: Stage, first_port: int) -> None:
         self._names = names
+        self._first_port = first_port
         self._timing = timing
         self._stage = stage
         self._directory = Path(tempfile.mkdtemp(prefix="raft_threads-"))
@@ -82,7 +82,7 @@ class ServerProcesses:
 
     def start_all(self) -> None:
         """Start all servers. Raises CannotListen when that is impossible."""
-        self.addresses = choose_addresses(self._names, FIRST_PORT, self._stage.aside)
+        self.addresses = choose_addresses(self._names, self._first_port, self._stage.aside)
         if not self._all_start():
             self._stage.aside("Somebody was quicker at a port; once more, with others.")
             self.kill_all()
@@ -130,7 +130,7 @@ def processes(show: Show) -> None:
     stage = show.stage
     stage.scene(f"{show.servers} servers start, each a process; a client writes", "§5.1, §5.2")
     with signals_held():
-        servers = ServerProcesses(show.names, show.timing, stage)
+        servers = ServerProcesses(show.names, show.timing, stage, show.first_port)
         show.cleanup.callback(servers.remove)
     servers.start_all()
     with Client(servers.addresses, cluster_name=servers.cluster_name, timeout=PATIENCE) as client:

@@ -20,6 +20,7 @@ from raft_threads.state import Role
 from raft_threads.surroundings import Surrounding
 from raft_threads.timing import Timing
 
+FIRST_PORT = 3300
 # Slow enough to follow: a candidate can be seen to wait. At pace `fast`, the paper's own 150-300 ms.
 HUMAN_TIMING = Timing(1.0, 2.0, 0.25)
 FAST_TIMING = Timing(0.15, 0.3, 0.05)
@@ -38,6 +39,8 @@ class Show:
     seed: int
     # What is to be done at the end, however the performance ends.
     cleanup: ExitStack
+    # The ports of the servers: this one and those after it, or others if they are in use.
+    first_port: int = FIRST_PORT
     # What is written down of the run, if the command line asks for it.
     trace: Optional[SharedTrace] = None
 
@@ -84,6 +87,7 @@ class Show:
             timing=timing,
             options=options,
             seed=self.seed,
+            first_port=self.first_port,
             observers=self.observers(Narration(self.stage, closely) if closely else self.narration, *observers),
             say=self.stage.aside,
             note=self.note,
