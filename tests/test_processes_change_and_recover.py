@@ -26,6 +26,8 @@ from raft_threads.server_reports import ServerReport
 FOUNDERS = ("n1", "n2", "n3")
 SERVERS = (*FOUNDERS, "n4", "n5")
 THRESHOLD = ("--snapshot-threshold", "20K")
+# A busy machine may take ten times as long as an idle one.
+pytestmark = pytest.mark.timeout(180)
 
 
 class Cluster:
