@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,33 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from beforehand import Beforehand  # noqa: E402
 from simulated import SimulatedRuns  # noqa: E402
 
 from raft_threads.simulation.cluster import SimulatedCluster  # noqa: E402
 
 RUNS = pytest.StashKey[SimulatedRuns]()
 DIRECTORIES = pytest.StashKey[pytest.TempPathFactory]()
+BEFOREHAND = pytest.StashKey[Beforehand]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin what tests want done beforehand; not for a test alone, which a debugger may want to follow."""
+    wanted = [calls for item in session.items if (calls := [mark.args for mark in item.iter_markers("beforehand")])]
+    begins = len(wanted) > 1 and not session.config.option.collectonly
+    session.stash[BEFOREHAND] = Beforehand(list(chain.from_iterable(wanted)) if begins else [])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give up what was not asked for."""
+    if BEFOREHAND in session.stash:
+        session.stash[BEFOREHAND].close()
+
+
+@pytest.fixture(name="beforehand")
+def what_was_done_beforehand(request: pytest.FixtureRequest) -> Beforehand:
+    """Call it as `beforehand(function, *arguments)` for what the function returns."""
+    return request.session.stash[BEFOREHAND]
 
 
 @pytest.fixture(name="simulated")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
-
 import pytest
+from beforehand import Beforehand
 from planted_bugs import BUGS, hunt
 
-from raft_threads.simulation.run import Plan, Result
-from raft_threads.simulation.sweep import sweep
+from raft_threads.simulation.run import Plan, run
+from raft_threads.simulation.sweep import Summary
 
 # For each bug, what it may be found by: the first of these that is met ends a run.
 SIGNS = {
@@ -42,28 +38,37 @@ SIGNS = {
 }
 
 
-@pytest.fixture(name="hunts", scope="module")
-def all_hunts() -> Iterator[dict[str, Future[Result]]]:
-    """A search for each bug, on both cores at once."""
-    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
-        yield {plant.__name__: pool.submit(hunt, plant.__name__) for plant in BUGS}
+# By profile, number of servers, and number of seeds.
+SWEEPS = {
+    (profile, servers, seeds): [Plan(seed, servers, 1.0, profile) for seed in range(seeds)]
+    for profile, servers, seeds in (("hostile", 3, 30), ("mixed", 3, 40), ("mixed", 5, 12))
+}
 
 
-@pytest.mark.parametrize("name", [plant.__name__ for plant in BUGS])
-def test_a_planted_bug_is_found_and_named(name: str, hunts: dict[str, Future[Result]]) -> None:
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.beforehand(hunt, name)) for name in [bug.__name__ for bug in BUGS]]
+)
+def test_a_planted_bug_is_found_and_named(name: str, beforehand: Beforehand) -> None:
     """The report says which property is lost, when and where, and how to see it again."""
-    result = hunts[name].result()
+    result = beforehand(hunt, name)
     plan = result.plan
     assert result.failure in SIGNS[name], result.report
     assert f"--seed {plan.seed} --servers 3 --seconds 3 --profile {plan.profile}" in result.report
 
 
-@pytest.mark.parametrize("profile, servers, seeds", [("hostile", 3, 30), ("mixed", 3, 40), ("mixed", 5, 12)])
-def test_sound_servers_pass_every_seed(profile: str, servers: int, seeds: int) -> None:
-    """Fig. 3 after every event, progress afterwards, and linearizable answers; here for a few hundred seeds."""
-    out = io.StringIO()
-    plans = [Plan(seed, servers, 1.0, profile) for seed in range(seeds)]
-    summary = sweep(plans, jobs=2, out=out, progress_to=io.StringIO())
-    assert summary.failures == [], out.getvalue()
-    assert summary.seeds == seeds
-    assert summary.counts["BecameLeader"] > seeds and summary.counts["Crashed"] > 0 and summary.counts["LinksCut"] > 0
+@pytest.mark.parametrize(
+    "plans",
+    [
+        pytest.param(plans, id="-".join(map(str, sweep)), marks=[pytest.mark.beforehand(run, plan) for plan in plans])
+        for sweep, plans in SWEEPS.items()
+    ],
+)
+def test_sound_servers_pass_every_seed(plans: list[Plan], beforehand: Beforehand) -> None:
+    """Fig. 3 after every event, progress afterwards, and linearizable answers; here for some eighty seeds."""
+    summary = Summary()
+    for plan in plans:
+        summary.add(beforehand(run, plan))
+    assert not summary.failures, summary.failures[0].report
+    assert summary.seeds == len(plans)
+    counts = summary.counts
+    assert counts["BecameLeader"] > len(plans) and counts["Crashed"] > 0 and counts["LinksCut"] > 0

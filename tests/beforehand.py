@@ -1,0 +1,55 @@
+"""Work that needs no real time, done by other processes while tests wait for real time: runs of the simulator.
+
+A test says what it will ask for with the mark `beforehand(function, *arguments)`, as often as it needs to, and gets it
+from the fixture of that name. What nobody has begun by then is done where it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any, Callable, Optional, TypeVar
+
+from raft_threads.simulation.sweep import take_a_core
+
+Made = TypeVar("Made")
+PROCESSES = 2
+# How far they stand back behind the tests themselves, whose servers have timeouts.
+NICENESS = 10
+
+
+def stand_back(taken: Any) -> None:
+    """Begin a process of the pool, on a core of its own; Ctrl-C is for the tests."""
+    os.nice(NICENESS)
+    take_a_core(taken)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Beforehand:
+    """What is being done beforehand, by function and arguments."""
+
+    def __init__(self, calls: Sequence[tuple[Any, ...]]) -> None:
+        self._futures: dict[tuple[Any, ...], Future[Any]] = {}
+        self._pool: Optional[ProcessPoolExecutor] = None
+        if calls:
+            context = get_context("spawn")  # this process will have threads
+            self._pool = ProcessPoolExecutor(PROCESSES, context, stand_back, (context.Value("i", 0),))
+            self._futures = {call: self._pool.submit(*call) for call in calls}
+
+    def close(self) -> None:
+        """Give up what has not been begun."""
+        for future in self._futures.values():
+            future.cancel()
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def __call__(self, function: Callable[..., Made], *arguments: Any) -> Made:
+        """Return what the function returns for these arguments."""
+        future = self._futures.get((function, *arguments))
+        if future is None or future.cancel():
+            return function(*arguments)
+        made: Made = future.result()
+        return made
