@@ -36,6 +36,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.stash[BEFOREHAND].close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_is_kept_for_all_interpreters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests start a hundred of them. Where none may be left beside the modules, it is kept until the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
+
+
 @pytest.fixture(name="beforehand")
 def what_was_done_beforehand(request: pytest.FixtureRequest) -> Beforehand:
     """Call it as `beforehand(function, *arguments)` for what the function returns."""
