@@ -11,9 +11,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import pytest
+
+from raft_threads.demo.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,8 +38,6 @@ def demo(temporary: Path, *arguments: str, stdin: str = "") -> subprocess.Comple
     )
 
 
-SEEDS = ("1", "5")
-OTHER_NUMBERS = [("story", "4"), ("split-vote", "5"), ("election", "1")]
 # What each scenario prints when it has come to its end.
 LINES = {
     "split-vote": r"half of the votes elected nobody: yes",
@@ -54,54 +54,86 @@ LINES = {
 }
 
 
+class Play(NamedTuple):
+    """What is typed: arguments, and lines for the standard input."""
+
+    arguments: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+
+
+ELECTIONS = {seed: Play(("election", "--seed", seed)) for seed in ("1", "5")}
+OTHER_NUMBERS = [("story", "4"), ("split-vote", "5"), ("election", "1")]
+CLIENTS_SHELL = Play(
+    ("shell",),
+    (
+        *("put x 1", "append x 2", "get x", "get y", "cas x 12 13", "get x", "delete x", "get x", "status", "log"),
+        *("crash 9", "restart 1", "foo", "put x", "cut 1", "heal", "timeout 2", "help", "crash 3", "status"),
+        *("restart 3", "quit", "get z"),
+    ),
+)
+OPERATORS_SHELL = Play(
+    ("shell",),
+    (
+        *("increment x", "add 4", "members", "remove 4", "members", "crash 4", "wipe 4", "restart 4"),
+        *("timeout 2", "transfer 2", "transfer 1", "snapshot 1", "snapshot 2", "snapshot 3", "snapshot 4"),
+        *("add 4", "transfer 4", "log", "increment x"),
+        *("wipe 1", "crash 1", "wipe 1", "remove 9", "add 1", "put y z", "increment y"),
+    ),
+)
+PLAYS = [
+    Play(("story",)),
+    *(Play((scenario,)) for scenario in LINES),
+    *ELECTIONS.values(),
+    *(Play((scenario, "--servers", servers)) for scenario, servers in OTHER_NUMBERS),
+    CLIENTS_SHELL,
+    OPERATORS_SHELL,
+]
+AT_A_TIME = 4
+
+
 class Performances:
-    """Plays all scenarios in the background, some at a time: mostly they wait. Each is judged by its own test."""
+    """Plays everything in the background, some at a time: mostly they wait. Each is judged by its own test."""
 
     def __init__(self, directory: Path, pool: ThreadPoolExecutor) -> None:
-        self._directory = directory
-        plays: list[tuple[str, ...]] = [(name,) for name in ["story", *LINES]]
-        plays += [(name, "--servers", servers) for name, servers in OTHER_NUMBERS]
-        plays += [("election", "--seed", seed) for seed in SEEDS]
-        self._playing = {play: pool.submit(self._play, 20000 + 20 * n, *play) for n, play in enumerate(plays)}
+        self._directories = {play: directory / str(number) for number, play in enumerate(PLAYS)}
+        self._playing = {play: pool.submit(self._perform, play, 20000 + 20 * n) for n, play in enumerate(PLAYS)}
 
-    def _play(self, first_port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _perform(self, play: Play, first_port: int) -> subprocess.CompletedProcess[str]:
         """Play with ports of its own: those of a server that is down might else be taken meanwhile."""
-        directory = self.directory_of(*arguments)
+        directory = self._directories[play]
         directory.mkdir()
-        return demo(directory, *arguments, "--pace", "fast", "--first-port", str(first_port))
+        lines = "".join(f"{line}\n" for line in play.lines)
+        arguments = (*play.arguments, "--pace", "fast", "--first-port", str(first_port))
+        return demo(directory, *arguments, stdin=lines)
 
-    def directory_of(self, *arguments: str) -> Path:
-        """Return where that performance has left what it did not clean up."""
-        return self._directory / "".join(arguments)
+    def of(self, play: Play) -> subprocess.CompletedProcess[str]:
+        """Wait for the end of a performance, and return it. It must have ended well, and left nothing behind."""
+        played = self._playing[play].result()
+        assert played.returncode == 0, played.stdout + played.stderr
+        assert list(self._directories[play].iterdir()) == []
+        return played
 
-    def of(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Wait for the end of a performance, and return it."""
-        return self._playing[arguments].result()
 
-
-@pytest.fixture(name="performances", scope="module")
+@pytest.fixture(name="performances", scope="module", autouse=True)
 def all_performances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performances]:
     """Every scenario, being played."""
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
         yield Performances(tmp_path_factory.mktemp("performances"), pool)
 
 
 @pytest.mark.parametrize("scenario", LINES)
 def test_each_scenario_plays_to_its_end_and_its_checks_hold(performances: Performances, scenario: str) -> None:
     """docs/demo.md: exit code 0 only if the checks hold; and no file is left."""
-    played = performances.of(scenario)
-    assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(Play((scenario,)))
     assert re.search(LINES[scenario], played.stdout), played.stdout
     assert ": NO" not in played.stdout
-    assert list(performances.directory_of(scenario).iterdir()) == []
 
 
 def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(performances: Performances) -> None:
     """README.md: the first command; each step is headed by what happens and where to read of it."""
-    played = performances.of("story")
-    assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(Play(("story",)))
     assert re.search(r"all 3 servers applied the same \d+ entries in the same order .*: yes", played.stdout)
-    assert ": NO" not in played.stdout and list(performances.directory_of("story").iterdir()) == []
+    assert ": NO" not in played.stdout
     headings = re.findall(r"^== (.*)  \[(.*)\]$", played.stdout, re.MULTILINE)
     assert len(headings) == 6
     assert all("§" in section or "Fig." in section for _, section in headings)
@@ -112,8 +144,7 @@ def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(perfor
 
 def test_the_election_is_told_in_the_forerunners_words(performances: Performances) -> None:
     """§5.2: in this order, and with the candidate's term at the voters' first heartbeat (§5.1)."""
-    played = performances.of("election", "--seed", "1")
-    assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(ELECTIONS["1"])
     stamp = r"^\d\d:\d\d:\d\d \[INFO\] "
     position = 0
     for pattern in (
@@ -132,16 +163,16 @@ def test_the_election_is_told_in_the_forerunners_words(performances: Performance
 
 def test_the_server_with_the_shortest_timeout_wins_and_the_seed_decides_which(performances: Performances) -> None:
     """§5.2: randomized timeouts; --seed."""
-    for seed in SEEDS:
-        played = performances.of("election", "--seed", seed)
+    for election in ELECTIONS.values():
+        played = performances.of(election)
         (shortest,) = re.findall(r"The server (server_\d), has a timeout of 3 seconds", played.stdout)
         assert f"{shortest} has won the election!" in played.stdout
 
 
-def test_the_list_names_every_scenario(tmp_path: Path) -> None:
+def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     """docs/demo.md: --list."""
-    listed = demo(tmp_path, "--list")
-    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert main(["--list"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert " ".join(names) == (
         "story election split-vote replication leader-crash partition membership snapshot exactly-once pre-vote "
         "check-quorum transfer processes shell"
@@ -152,58 +183,48 @@ def test_the_list_names_every_scenario(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("no-such",),
-        ("--servers", "0"),
-        ("--servers", "99"),
-        ("--servers", "x"),
-        ("--pace", "slow"),
-        ("--first-port", "80"),
+        ["no-such"],
+        ["--servers", "0"],
+        ["--servers", "99"],
+        ["--servers", "x"],
+        ["--pace", "slow"],
+        ["--first-port", "80"],
     ],
 )
-def test_a_wrong_argument_gets_one_clear_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_argument_gets_one_clear_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """docs/demo.md: exit code 2."""
-    refused = demo(tmp_path, *arguments)
-    assert refused.returncode == 2
-    assert refused.stderr.splitlines()[-1].startswith("run_demo.py: error: ")
-    assert "Traceback" not in refused.stderr
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1].startswith("run_demo.py: error: ") and out == ""
 
 
 @pytest.mark.parametrize("scenario, servers", OTHER_NUMBERS)
 def test_other_numbers_of_servers_work_too(performances: Performances, scenario: str, servers: str) -> None:
     """docs/demo.md: --servers, an even number and a larger odd one."""
-    played = performances.of(scenario, "--servers", servers)
-    assert played.returncode == 0, played.stdout + played.stderr
+    performances.of(Play((scenario, "--servers", servers)))
 
 
-def test_the_shell_takes_commands_from_a_pipe(tmp_path: Path) -> None:
+def test_the_shell_takes_commands_from_a_pipe(performances: Performances) -> None:
     """docs/demo.md: every command, and one line for what makes no sense."""
-    commands = ["put x 1", "append x 2", "get x", "get y", "cas x 12 13", "get x", "delete x", "get x", "status", "log"]
-    commands += ["crash 9", "restart 1", "foo", "put x", "cut 1", "heal", "timeout 2", "help", "crash 3", "status"]
-    played = demo(tmp_path, "shell", "--pace", "fast", stdin="\n".join([*commands, "restart 3", "quit", "get z", ""]))
-    assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(CLIENTS_SHELL)
     for text in ("   12\n", "   13\n", "   x is absent\n", "   y is absent\n", "there is no server 9", "n1 is running"):
         assert text in played.stdout
     for text in ("there is no command 'foo'", "write: put KEY VALUE", "n3  down", "[1 x=1]"):
         assert text in played.stdout
     assert "z is absent" not in played.stdout, "nothing happens after quit"
     assert "raft>" not in played.stdout, "no prompt without a terminal"
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_shell_takes_what_operators_ask_for(tmp_path: Path) -> None:
+def test_the_shell_takes_what_operators_ask_for(performances: Performances) -> None:
     """docs/demo.md: servers come and go, logs are compacted, leadership is handed over (§6, §7; Diss. §3.10)."""
-    commands = ["increment x", "add 4", "members", "remove 4", "members", "crash 4", "wipe 4", "restart 4"]
-    commands += ["timeout 2", "transfer 2", "transfer 1", "snapshot 1", "snapshot 2", "snapshot 3", "snapshot 4"]
-    commands += ["add 4", "transfer 4", "log", "increment x"]
-    commands += ["wipe 1", "crash 1", "wipe 1", "remove 9", "add 1", "put y z", "increment y"]
-    played = demo(tmp_path, "shell", "--pace", "fast", stdin="\n".join([*commands, ""]))
-    assert played.returncode == 0, played.stdout + played.stderr
+    played = performances.of(OPERATORS_SHELL)
     assert re.findall(r"^   (n1 n2 n3.*)$", played.stdout, re.MULTILINE) == ["n1 n2 n3 n4", "n1 n2 n3"]
     texts = ["uses C_new = n1 n2 n3 n4", "installs a snapshot", "to stand for election at once", "[="]
     texts += ["n1 is running; crash it first", "n1 has lost its disk, and belongs to", "n1 is down", "a whole number"]
     assert [text for text in texts if text not in played.stdout] == []
     assert re.findall(r"^   ([0-9]+)$", played.stdout, re.MULTILINE) == ["1", "2"]
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_in_use_is_replaced_and_said_so(tmp_path: Path) -> None:
