@@ -107,6 +107,9 @@ class ServerStatus:
     snapshot_index: int = 0
     snapshot_bytes: int = 0
     log_bytes: int = 0
+    # How much work there was since the server started: writes to the disk, and requests that peers have answered.
+    disk_writes: int = 0
+    requests_answered: int = 0
 
 
 # What an operator asks for

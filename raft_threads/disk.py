@@ -30,6 +30,11 @@ class Disk:
         self._writes_done = 0
         self._failure: Optional[StorageError] = None
 
+    @property
+    def writes(self) -> int:
+        """How many writes have been done."""
+        return self._writes_done
+
     def save(self) -> None:
         """Return once all of the persistent state, as it is now, is durable. Raises StorageError, then and for ever.
 

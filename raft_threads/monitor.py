@@ -74,6 +74,8 @@ class Monitor:
         self.captured: Optional[Captured] = None
         self.snapshot_bytes = 0
         self.waiting_for_snapshot: list[WakeUp] = []
+        # How many requests peers have answered since the start.
+        self.requests_answered = 0
         self.stopping = False
         self.failure: Optional[Exception] = None
         # Starts the thread for a peer; set by the node, once it runs.

@@ -153,9 +153,23 @@ class Node:
         return self._monitor.failure
 
     @property
-    def snapshot_bytes(self) -> int:
-        """How large the newest snapshot is; to be looked at as `state` is."""
-        return self._monitor.snapshot_bytes
+    def present_status(self) -> ServerStatus:
+        """How this server is now; to be looked at as `state` is."""
+        state = self._state
+        return ServerStatus(
+            id=state.id,
+            role=state.role.value,
+            term=state.current_term,
+            leader=state.leader_id,
+            commit_index=state.commit_index,
+            last_applied=state.last_applied,
+            last_log_index=state.log.last_index,
+            snapshot_index=state.log.start.last_included_index,
+            snapshot_bytes=self._monitor.snapshot_bytes,
+            log_bytes=state.log.size_bytes,
+            disk_writes=self._monitor.disk.writes,
+            requests_answered=self._monitor.requests_answered,
+        )
 
     def log_entries(self) -> list[LogEntry]:
         """Return a copy of the log, from the snapshot on: for demonstrations and tests."""
@@ -180,6 +194,39 @@ class Node:
         """
         check_size(command)
         return self._propose(COMMAND, command, timeout)[1]
+
+    def submit(self, command: bytes) -> Proposal:
+        """Append `command` to the log and return at once: the proposal's `wait` tells what comes of it, as `propose`.
+
+        Raises NotLeader and ValueError. One thread can have many commands under way like this.
+        """
+        check_size(command)
+        with self._lock:
+            return self._append(COMMAND, (command,))[0]
+
+    def propose_many(self, commands: Sequence[bytes], timeout: float) -> list[bytes]:
+        """Have `commands` replicated and applied, in this order; return what the state machine answered to each.
+
+        Others' commands may come in between. Raises as `propose`; OutcomeUnknown, too, when only some were executed.
+        """
+        for command in commands:
+            check_size(command)
+        deadline = self._monitor.now() + timeout
+        with self._lock:
+            proposals = self._append(COMMAND, commands)
+        results: list[bytes] = []
+        try:
+            for proposal in proposals:
+                results.append(self._result_of(proposal, deadline - self._monitor.now()))
+        except CommandFailed as error:
+            if not results:
+                raise
+            raise OutcomeUnknown(f"only the first {len(results)} commands were surely executed: {error}") from error
+        finally:
+            with self._lock:
+                for proposal in proposals[len(results):]:
+                    self._monitor.proposals.discard(proposal)
+        return results
 
     def register_client(self, timeout: float) -> int:
         """Open a session; return its id (§8). Raises as `propose`."""
@@ -226,19 +273,7 @@ class Node:
     def status(self) -> ServerStatus:
         """Return how this server is now."""
         with self._lock:
-            state = self._state
-            return ServerStatus(
-                id=state.id,
-                role=state.role.value,
-                term=state.current_term,
-                leader=state.leader_id,
-                commit_index=state.commit_index,
-                last_applied=state.last_applied,
-                last_log_index=state.log.last_index,
-                snapshot_index=state.log.start.last_included_index,
-                snapshot_bytes=self._monitor.snapshot_bytes,
-                log_bytes=state.log.size_bytes,
-            )
+            return self.present_status
 
     def refuse_unless_leader(self) -> None:
         """Raise NotLeader, which says where to ask, unless this server leads."""
@@ -343,7 +378,11 @@ class Node:
     def _propose(self, kind: str, body: bytes, timeout: float) -> tuple[int, bytes]:
         """Append an entry and wait until it is applied; return its index and the result. Called without the lock."""
         with self._lock:
-            proposal = self._append(kind, body)
+            (proposal,) = self._append(kind, (body,))
+        return proposal.index, self._result_of(proposal, timeout)
+
+    def _result_of(self, proposal: Proposal, timeout: float) -> bytes:
+        """Wait until a proposal's entry is applied; return the result. Called without the lock."""
         result = proposal.wait(timeout)
         if result is None:
             with self._lock:
@@ -351,16 +390,18 @@ class Node:
             result = proposal.wait(0)
         if result is None:
             raise OutcomeUnknown(f"the command was not committed within {timeout:g} s")
-        return proposal.index, result
+        return result
 
-    def _append(self, kind: str, body: bytes) -> Proposal:
-        """Append a client's command to the log, if this is the leader. Called with the lock held."""
+    def _append(self, kind: str, bodies: Sequence[bytes]) -> list[Proposal]:
+        """Append clients' commands to the log, if this is the leader. Called with the lock held."""
         self._refuse_unless_leader()
-        before = glimpse(self._state)
-        proposal = Proposal(replication.append_command(self._state, body, kind), self._monitor.runtime)
-        self._monitor.proposals.add(proposal)
-        self._monitor.react(before)
-        return proposal
+        state, monitor = self._state, self._monitor
+        before = glimpse(state)
+        proposals = [Proposal(replication.append_command(state, body, kind), monitor.runtime) for body in bodies]
+        for proposal in proposals:
+            monitor.proposals.add(proposal)
+        monitor.react(before)
+        return proposals
 
     def _refuse_unless_leader(self) -> None:
         """Raise NotLeader unless this server takes commands. Called with the lock held."""

@@ -164,6 +164,7 @@ class PeerThread:
         """Hand the reply to its rule. The lock was free: the rule looks at term and role again."""
         before = glimpse(self._state)
         narrator = self._monitor.narrator
+        self._monitor.requests_answered += 1
         if self._link.removed:
             election.adopt_newer_term(self._state, reply.term)
         else:

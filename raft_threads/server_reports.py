@@ -30,6 +30,8 @@ class ServerReport:
     snapshot_index: Optional[int] = None
     snapshot_bytes: Optional[int] = None
     log_bytes: Optional[int] = None
+    disk_writes: Optional[int] = None
+    requests_answered: Optional[int] = None
 
 
 def ask_all_servers(cluster: Mapping[str, Address], hello: Hello, timeout: float) -> list[ServerReport]:

@@ -231,6 +231,8 @@ _LAYOUT: dict[type[Any], tuple[str, dict[str, Callable[[Any], bool]]]] = {
             "snapshot_index": _is_number,
             "snapshot_bytes": _is_number,
             "log_bytes": _is_number,
+            "disk_writes": _is_number,
+            "requests_answered": _is_number,
         },
     ),
     MembersRequest: ("members", {}),

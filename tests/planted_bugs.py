@@ -115,11 +115,12 @@ def two_locks_in_opposite_orders(patch: pytest.MonkeyPatch) -> None:
             of.other_lock = of._monitor.runtime.threading.Lock()
         return of.other_lock
 
-    def append(self: Any, kind: str, body: bytes) -> Proposal:
+    def append(self: Any, kind: str, bodies: Any) -> list[Proposal]:
         with other_lock(self):
-            proposal = original(self, kind, body)
-            vars(proposal)["node"] = self
-            return proposal
+            proposals = original(self, kind, bodies)
+            for proposal in proposals:
+                vars(proposal)["node"] = self
+            return proposals
 
     def settle_with_both(proposal: Any, *details: Any) -> None:
         with other_lock(proposal.node), proposal.node._lock:

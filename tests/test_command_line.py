@@ -124,7 +124,7 @@ def test_status_as_json_is_a_list_of_objects(servers: str, capsys: pytest.Captur
     code, out, err = said(capsys, "status", "--json", "--cluster", servers)
     reports = json.loads(out)
     assert (code, err) == (0, "")
-    fields = ["id", "address", "reachable", "role", "term", "leader", *INDEXES]
+    fields = ["id", "address", "reachable", "role", "term", "leader", *INDEXES, "disk_writes", "requests_answered"]
     assert [list(report) for report in reports] == [fields] * 3
     assert [report["reachable"] for report in reports] == [True, True, False]
     (leader,) = [report for report in reports if report["role"] == "leader"]

@@ -8,6 +8,7 @@ import pytest
 from simulated import SimulatedRuns
 
 from raft_threads import kv
+from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.events import (
     BecameCandidate,
     CommitAdvanced,
@@ -361,3 +362,58 @@ def test_a_leader_commits_what_a_majority_of_others_holds_before_its_own_disk_do
     cluster.elect("n2")
     cluster.wait_until_applied_everywhere()
     assert cluster.terms_of("n1") == [1, 1, 2], "what was committed came back to it from the others"
+
+
+# Many commands at once
+
+
+def test_many_commands_proposed_at_once_are_executed_in_their_order(cluster: SimulatedCluster) -> None:
+    """§5.3: one thread has them all under way, and each is answered for itself."""
+    cluster.elect("n1")
+    increments = [kv.increment_command("x") for _ in range(5)]
+    results = cluster.node("n1").propose_many(increments, 1.0)
+    assert [kv.decode_result(result)["value"] for result in results] == ["1", "2", "3", "4", "5"]
+    assert cluster.node("n1").propose_many([], 1.0) == []
+
+
+def test_a_command_that_was_submitted_is_answered_later(cluster: SimulatedCluster) -> None:
+    """§5.3: the leader appends it at once; it is executed when it is committed."""
+    cluster.elect("n1")
+    proposal = cluster.node("n1").submit(kv.put_command("x", "1"))
+    assert commands(cluster, "n1") == [kv.put_command("x", "1")]
+    assert proposal.wait(1.0) == b'{"ok":true}'
+
+
+def test_of_many_commands_none_is_taken_by_a_follower_or_beside_one_that_is_too_large(
+    cluster: SimulatedCluster,
+) -> None:
+    """§5.1: only the leader takes commands."""
+    cluster.elect("n1")
+    with pytest.raises(NotLeader):
+        cluster.node("n2").propose_many([b"1", b"2"], 1.0)
+    with pytest.raises(ValueError):
+        cluster.node("n1").propose_many([b"1", bytes(MAX_COMMAND_BYTES + 1)], 1.0)
+    assert commands(cluster, "n1") == commands(cluster, "n2") == []
+
+
+def test_of_many_commands_nobody_knows_when_time_is_up(cluster: SimulatedCluster) -> None:
+    """§8: they are in a log, and may be committed yet."""
+    cluster.elect("n1")
+    cluster.isolate("n1")
+    with pytest.raises(OutcomeUnknown):
+        cluster.node("n1").propose_many([b"1", b"2"], 0.1)
+    assert commands(cluster, "n1") == [b"1", b"2"]
+
+
+def test_many_commands_that_another_leader_replaces_have_failed(cluster: SimulatedCluster) -> None:
+    """Fig. 3, State Machine Safety: another entry was chosen at the first one's index, so none will ever be executed."""
+    cluster.elect("n1")
+    cluster.wait_until_applied_everywhere()
+    cluster.isolate("n1")
+    first, second = (cluster.node("n1").submit(command) for command in (b"1", b"2"))
+    cluster.elect("n2")
+    cluster.propose(b"3", "n2")
+    cluster.heal()
+    for proposal in (first, second):
+        with pytest.raises(CommandFailed):
+            proposal.wait(5.0)

@@ -98,7 +98,9 @@ OPTIONAL = {
     "install_snapshot_reply": {"bytes_stored"},
     "command": {"client_id", "sequence", "first_unanswered"},
     "refusal": {"leader_id", "leader_address"},
-    "status_reply": {"leader", "snapshot_index", "snapshot_bytes", "log_bytes"},
+    "status_reply": {
+        *("leader", "snapshot_index", "snapshot_bytes", "log_bytes", "disk_writes", "requests_answered"),
+    },
     "members_reply": {"new_members"},
     "transfer_leadership": {"target"},
 }

@@ -401,22 +401,7 @@ class SimulatedCluster:
 
     def statuses(self) -> list[ServerStatus]:
         """Return how the running servers are, in order."""
-        states = [self.state(server) for server in self.servers if server in self.running]
-        return [
-            ServerStatus(
-                each.id,
-                each.role.value,
-                each.current_term,
-                each.leader_id,
-                each.commit_index,
-                each.last_applied,
-                each.log.last_index,
-                each.log.start.last_included_index,
-                self.node(each.id).snapshot_bytes,
-                each.log.size_bytes,
-            )
-            for each in states
-        ]
+        return [self.node(server).present_status for server in self.servers if server in self.running]
 
     def log_of(self, server: str) -> list[LogEntry]:
         """Return the log of a server; of one that is down, what its disk holds."""
