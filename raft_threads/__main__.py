@@ -8,6 +8,7 @@ import sys
 from typing import Optional
 
 from raft_threads import __version__
+from raft_threads.bench.arguments import add_bench
 from raft_threads.client_arguments import add_client_commands
 from raft_threads.diagram_command import add_diagram
 from raft_threads.history_command import add_check_history
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_simulate(commands)
     add_diagram(commands)
     add_check_history(commands)
+    add_bench(commands)
     return parser
 
 

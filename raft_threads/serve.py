@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Optional
 
+from raft_threads.garbage import spare_what_lives_long
 from raft_threads.held_signals import STOP_SIGNALS
 from raft_threads.log_lines import LogLines
 from raft_threads.rpc_server import CannotListen
@@ -30,6 +31,7 @@ def serve(arguments: argparse.Namespace) -> int:
     # Blocked until the server runs: a half-started server cannot be stopped cleanly. Its threads keep them blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     log_writer = start_logging(arguments.log_level)
+    spare_what_lives_long()
     try:
         server = KeyValueServer(
             arguments.id,
