@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 
 from raft_threads import replication
 from raft_threads.companion.figures.boxes import draw_commands, row_of
-from raft_threads.companion.figures.scene import Figure, Scene, Stop
+from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.words import (
     FIVE,
     NO_OP_LEFT_OUT,
@@ -18,7 +17,7 @@ from raft_threads.companion.figures.words import (
 from raft_threads.simulation.cluster import SimulatedCluster
 
 
-def play() -> Iterator[Scene]:
+def play() -> Scenes:
     """Play three terms, in which some followers are cut off for a while; then let the leader reach one of them."""
     with without_the_no_op(), SimulatedCluster(FIVE) as cluster:
         play_terms_1_and_2(cluster)

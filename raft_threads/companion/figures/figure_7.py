@@ -6,11 +6,10 @@ The paper tells how the log of (f) came about. The other five have such a histor
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from raft_threads import election, replication
 from raft_threads.companion.figures.boxes import draw_terms, row_of
-from raft_threads.companion.figures.scene import Figure, Scene, Stop
+from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.words import NO_OP_LEFT_OUT, bring_up, give, without_the_no_op
 from raft_threads.events import BecameLeader, EntriesDeleted, ReplyReceived
 from raft_threads.messages import AppendEntriesReply
@@ -21,7 +20,7 @@ FOLLOWERS = ("a", "b", "c", "d", "e", "f")
 EVERYBODY = ("leader", *FOLLOWERS)
 
 
-def play() -> Iterator[Scene]:
+def play() -> Scenes:
     """Play seven terms, the election of term 8 and what its leader does with the followers' logs."""
     with without_the_no_op(), SimulatedCluster(EVERYBODY) as cluster:
         yield from play_how_it_came_about(cluster)
@@ -42,7 +41,7 @@ def play() -> Iterator[Scene]:
         yield from play_repair(cluster, mark)
 
 
-def play_how_it_came_about(cluster: SimulatedCluster) -> Iterator[Scene]:
+def play_how_it_came_about(cluster: SimulatedCluster) -> Scenes:
     """Play terms 1 to 7."""
     stops = [Stop(election.begin_election), Stop(replication.append_new_entries, "entries")]
     play_terms_1_to_3(cluster)
@@ -127,7 +126,7 @@ def add(cluster: SimulatedCluster, leader: str, count: int, *replicated_to: str)
     bring_up(cluster, leader, *replicated_to)
 
 
-def play_repair(cluster: SimulatedCluster, mark: int) -> Iterator[Scene]:
+def play_repair(cluster: SimulatedCluster, mark: int) -> Scenes:
     """Let the leader bring all logs to agree with its own. `mark` is where the events of term 8 begin."""
     entries = cluster.state("leader").log.last_index
     cluster.run_until(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 
 from raft_threads import election, replication
 from raft_threads.companion.figures.boxes import draw_terms, rows_of
-from raft_threads.companion.figures.scene import Figure, Scene, Stop
+from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.words import FIVE, NO_OP_LEFT_OUT, bring_up, give, stand, votes_text, without_the_no_op
 from raft_threads.simulation.cluster import SimulatedCluster
 
 
-def play() -> Iterator[Scene]:
+def play() -> Scenes:
     """Play (a) to (c) and then (d); and once more (a) to (c) and then (e)."""
     with without_the_no_op():
         # An AppendEntries carries one entry, so that an older one can arrive alone.
@@ -24,7 +23,7 @@ def play() -> Iterator[Scene]:
             yield from play_e(cluster)
 
 
-def play_a_to_c(cluster: SimulatedCluster) -> Iterator[Scene]:
+def play_a_to_c(cluster: SimulatedCluster) -> Scenes:
     """Play until the entry of term 2 is on a majority."""
     play_a(cluster)
     yield Scene(
@@ -88,7 +87,7 @@ def play_c(cluster: SimulatedCluster) -> None:
     bring_up(cluster, "S1")
 
 
-def play_d(cluster: SimulatedCluster) -> Iterator[Scene]:
+def play_d(cluster: SimulatedCluster) -> Scenes:
     """S1 crashes; S5 is elected, and its entry replaces that of term 2."""
     cluster.crash("S1")
     cluster.restart("S5")
@@ -112,7 +111,7 @@ def play_d(cluster: SimulatedCluster) -> Iterator[Scene]:
     )
 
 
-def play_e(cluster: SimulatedCluster) -> Iterator[Scene]:
+def play_e(cluster: SimulatedCluster) -> Scenes:
     """S1 replicates an entry of its own term on a majority before it crashes."""
     cluster.connect_only("S1", "S2", "S3")
     bring_up(cluster, "S1", "S2", "S3")

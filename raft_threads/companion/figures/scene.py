@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import Callable, NamedTuple
@@ -50,6 +50,10 @@ class Scene(NamedTuple):
     cluster: SimulatedCluster
 
 
+# What plays a figure: a generator, so that the cluster stands still until the next scene is asked for.
+Scenes = Generator[Scene, None, None]
+
+
 class Figure(NamedTuple):
     """A figure of the paper: what `play` plays, the `sections` that it belongs to, what to `read` with it.
 
@@ -59,6 +63,6 @@ class Figure(NamedTuple):
     title: str
     sections: str
     shows: str
-    play: Callable[[], Iterator[Scene]]
+    play: Callable[[], Scenes]
     read: str
     apart: str = ""
