@@ -6,8 +6,7 @@ import dis
 import inspect
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from types import FunctionType
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from raft_threads.simulation.cluster import SimulatedCluster
 
@@ -17,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 class Stop(NamedTuple):
     """A place in the code where what a scene shows comes by; with a `condition`, only when it is the right moment."""
 
-    function: FunctionType
+    function: Callable[..., Any]
     condition: str = ""
 
     def command(self) -> str:
@@ -27,7 +26,7 @@ class Stop(NamedTuple):
         return f"b {path.relative_to(ROOT).as_posix()}:{first_line(self.function)}{condition}"
 
 
-def first_line(function: FunctionType) -> int:
+def first_line(function: Any) -> int:
     """Return the line of the first statement in `function`: there a debugger stops at each call of it.
 
     At the line of the `def` pdb would not.
