@@ -62,10 +62,11 @@ def draw_terms(rows: Sequence[Row]) -> list[str]:
 
 
 def boxes_of(row: Row, texts: Sequence[str], width: int, snapshot: str) -> str:
-    """Return a line of boxes, each `width` wide; what the snapshot has replaced is one box."""
+    """Return a line of boxes, each `width` wide; what the snapshot has replaced is one box, with `snapshot` in it."""
     boxes = [f"{text:^{width}}" for text in texts]
     if row.snapshot_index:
-        boxes.insert(0, snapshot.center(row.snapshot_index * (width + 1) - 1))
+        room = row.snapshot_index * (width + 1) - 1
+        boxes.insert(0, snapshot.center(room) if len(snapshot) <= room else "=" * room)
     return "|" + "|".join(boxes) + "|" if boxes else ""
 
 
