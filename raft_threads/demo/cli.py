@@ -132,7 +132,8 @@ def main(argv: Optional[list[str]] = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
-        print("\n".join(f"{name:14}{thing.shows}" for name, thing in [*SCENARIOS.items(), *FIGURES.items()]))
+        print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
+        print("\n".join(f"{name:14}{figure.shows}" for name, figure in FIGURES.items()))
         return 0
     scenario = SCENARIOS[arguments.scenario]
     servers = scenario.servers if arguments.servers is None else arguments.servers

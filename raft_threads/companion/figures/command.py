@@ -10,9 +10,17 @@ from functools import partial
 from typing import Callable
 
 from raft_threads.companion.figures import (
+    figure_1,
+    figure_4,
+    figure_5,
     figure_6,
     figure_7,
     figure_8,
+    figure_9,
+    figure_10,
+    figure_11,
+    figure_12,
+    figure_13,
 )
 from raft_threads.companion.figures.page import Page
 from raft_threads.companion.figures.scene import Figure
@@ -20,9 +28,17 @@ from raft_threads.companion.figures.scene import Figure
 INTERRUPTED = 130
 
 FIGURES: dict[str, Figure] = {
+    "figure-1": figure_1.FIGURE,
+    "figure-4": figure_4.FIGURE,
+    "figure-5": figure_5.FIGURE,
     "figure-6": figure_6.FIGURE,
     "figure-7": figure_7.FIGURE,
     "figure-8": figure_8.FIGURE,
+    "figure-9": figure_9.FIGURE,
+    "figure-10": figure_10.FIGURE,
+    "figure-11": figure_11.FIGURE,
+    "figure-12": figure_12.FIGURE,
+    "figure-13": figure_13.FIGURE,
 }
 
 
@@ -53,7 +69,7 @@ def build_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
     """Return the parser of a figure's arguments."""
     parser = argparse.ArgumentParser(
         prog=f"run_demo.py {name}",
-        description=f"{figure.title} ({figure.sections}): {figure.shows}. Played by real servers in virtual time.",
+        description=f"{figure.title}: {figure.shows}. Played by real servers in virtual time.",
     )
     parser.add_argument("--step", action="store_true", help="wait for Enter after each scene")
     return parser

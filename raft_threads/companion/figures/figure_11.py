@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from raft_threads import election, membership, replication
+from raft_threads import election, membership
 from raft_threads.companion.figures.configurations import LEGEND, tracks_of_servers
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.timeline import Span, Track, draw_timeline
@@ -102,8 +102,8 @@ def play() -> Scenes:
         yield Scene(
             "C_old,new is committed, and the leader creates C_new",
             draw(cluster, deciders),
-            "It took a majority of C_old and one of C_new. Once S2 and S3 have it, C_old alone decides nothing any more; "
-            "once the leader has created C_new, that alone does. There is no time when both could.",
+            "It took a majority of C_old and one of C_new. Once S2 and S3 have it, C_old alone decides nothing any "
+            "more; once the leader has created C_new, that alone does. There is no time when both could.",
             [Stop(membership.leave_joint_consensus_if_committed, "latest_configuration_is_committed(state)")],
             cluster,
         )
@@ -111,8 +111,8 @@ def play() -> Scenes:
         yield Scene(
             "C_new is committed: S1, which is not in it, has stepped down, and S4 leads",
             draw(cluster, deciders),
-            "S1 has led to the end of the change without counting itself (§6, the second issue). S2 has not been told of "
-            "C_new; it does not matter any more.",
+            "S1 has led to the end of the change without counting itself (§6, the second issue). S2 has not been told "
+            "of C_new; it does not matter any more.",
             [Stop(membership.step_down_if_removed, "state.id not in state.configuration")],
             cluster,
         )
@@ -219,7 +219,7 @@ def told(cluster: SimulatedCluster) -> list[tuple[float, str]]:
 FIGURE = Figure(
     "The timeline of a configuration change",
     "§6",
-    "when C_old,new and C_new are created and committed, and who can decide alone (§6)",
+    "C_old,new and C_new created and committed, and who can decide alone (§6)",
     play,
     "§6 from Fig. 11 on; raft_threads/membership.py from `begin_joint_consensus_if_caught_up` on.",
 )

@@ -37,9 +37,9 @@ def play() -> Scenes:
         yield Scene(
             "After: a snapshot has taken the place of entries 1 to 5",
             [*draw_before(cluster, before), "", *draw_after(cluster)],
-            "The values that were overwritten are gone. The last included index and term are what the consistency check "
-            "of entry 6 needs, and of the configuration the latest one is kept, too (§7). The log was cut only when the "
-            "snapshot was safe on disk.",
+            "The values that were overwritten are gone. The last included index and term are what the consistency "
+            "check of entry 6 needs; the configuration that was the latest then is kept, too (§7). The log was cut "
+            "only when the snapshot was safe on disk.",
             [Stop(compaction.snapshot_metadata), Stop(compaction.discard_what_it_replaces)],
             cluster,
         )
@@ -49,8 +49,8 @@ def play() -> Scenes:
         yield Scene(
             "What it is good for: S1 crashes, and starts again",
             [*draw_after(cluster), "", f"state machine of S1: {state_text(items(cluster))}"],
-            "No entry had to be applied again: the state machine took what the snapshot holds. The entries after it are "
-            "there as before, and it is still for a leader to say whether they are committed.",
+            "No entry had to be applied again: the state machine took what the snapshot holds. The entries after it "
+            "are there as before, and it is still for a leader to say whether they are committed.",
             [Stop(compaction.must_reset_state_machine), Stop(compaction.record_reset)],
             cluster,
         )

@@ -154,8 +154,8 @@ def play_stale(cluster: SimulatedCluster) -> Scenes:
     yield Scene(
         "A chunk of a leader that has been replaced is refused at once",
         [*draw_chunks(cluster, 0), "", *draw_terms(rows_of(cluster))],
-        "The chunk is of term 1, and S3 is in term 2, in which S2 leads (rule 1). From the reply S1 learns of that, and "
-        "has become a follower.",
+        "The chunk is of term 1, and S3 is in term 2, in which S2 leads (rule 1). From the reply S1 learns of that, "
+        "and has become a follower.",
         [
             Stop(election.is_stale, "term < state.current_term"),
             Stop(compaction.handle_install_snapshot_reply, "reply.term > state.current_term"),
@@ -218,7 +218,7 @@ def outcome(cluster: SimulatedCluster) -> str:
 FIGURE = Figure(
     "InstallSnapshot: a snapshot sent in chunks, and what the receiver makes of it",
     "§7",
-    "the arguments as they were sent; a log that is discarded, one that is kept, and a refusal (§7)",
+    "chunks as they were sent; a log discarded, a tail kept, a refusal (§7)",
     play,
     "§7 from Fig. 13 on; raft_threads/compaction.py, raft_threads/request_handlers.py, "
     "raft_threads/snapshot_transfer.py.",

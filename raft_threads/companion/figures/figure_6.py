@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from raft_threads import replication
 from raft_threads.companion.figures.boxes import draw_commands, row_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
@@ -86,7 +85,7 @@ def draw(cluster: SimulatedCluster) -> list[str]:
 FIGURE = Figure(
     "Logs: entries with terms, indexes and commands",
     "§5.3",
-    "five logs, eight entries, of which seven are committed",
+    "five logs, eight entries, of which seven are committed (§5.3)",
     play,
     "§5.3; raft_threads/log.py, and in raft_threads/replication.py what leaders do.",
     NO_OP_LEFT_OUT,

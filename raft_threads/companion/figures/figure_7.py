@@ -47,7 +47,7 @@ def play_how_it_came_about(cluster: SimulatedCluster) -> Scenes:
     play_terms_1_to_3(cluster)
     yield Scene(
         "How it came about: terms 1 to 3",
-        draw(cluster),
+        draw(cluster, {}),
         "All agree in term 1. Then (f) leads term 2, takes three commands and crashes before anybody has them; it "
         "restarts, leads term 3, takes five more, and crashes again.",
         stops,
@@ -56,7 +56,7 @@ def play_how_it_came_about(cluster: SimulatedCluster) -> Scenes:
     play_term_4(cluster)
     yield Scene(
         "How it came about: term 4",
-        draw(cluster),
+        draw(cluster, {}),
         "(e) leads. Its first command reaches everybody but (f), its second not (b) either, its last two nobody.",
         stops,
         cluster,
@@ -64,7 +64,7 @@ def play_how_it_came_about(cluster: SimulatedCluster) -> Scenes:
     play_terms_5_to_7(cluster)
     yield Scene(
         "How it came about: terms 5 to 7",
-        draw(cluster),
+        draw(cluster, {}),
         "The leader at the top leads term 5, (c) leads term 6, (d) term 7. Each brings to the others only some of what "
         "it has before it crashes or loses its term.",
         stops,
@@ -157,7 +157,7 @@ def play_repair(cluster: SimulatedCluster, mark: int) -> Scenes:
     )
 
 
-def draw(cluster: SimulatedCluster, notes: dict[str, str] = {}) -> list[str]:
+def draw(cluster: SimulatedCluster, notes: dict[str, str]) -> list[str]:
     """Return the figure: the leader's log at the top, and `notes` beside the others'."""
     leading = "leader" in cluster.running and cluster.state("leader").current_term == 8
     rows = [row_of(cluster, "leader", "leader for term 8" if leading else "leader, later")]
@@ -201,7 +201,7 @@ def times(count: int) -> str:
 FIGURE = Figure(
     "What followers' logs may look like when a leader comes to power",
     "§5.3",
-    "the followers (a) to (f), by real elections and crashes alone, and how their logs are repaired",
+    "the followers (a) to (f), by real elections, and how their logs are repaired (§5.3)",
     play,
     "§5.3 from Fig. 7 on; raft_threads/replication.py, `back_up_next_index` and what it calls.",
     NO_OP_LEFT_OUT,

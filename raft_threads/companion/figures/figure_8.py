@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-
 from raft_threads import election, replication
 from raft_threads.companion.figures.boxes import draw_terms, rows_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
-from raft_threads.companion.figures.words import FIVE, NO_OP_LEFT_OUT, bring_up, give, stand, votes_text, without_the_no_op
+from raft_threads.companion.figures.words import (
+    FIVE,
+    NO_OP_LEFT_OUT,
+    bring_up,
+    give,
+    stand,
+    votes_text,
+    without_the_no_op,
+)
 from raft_threads.simulation.cluster import SimulatedCluster
 
 
@@ -139,9 +146,9 @@ def play_e(cluster: SimulatedCluster) -> Scenes:
 
 
 FIGURE = Figure(
-    "Why a leader cannot decide by counting that an entry of an earlier term is committed",
+    "Why a leader does not commit entries of earlier terms by counting",
     "§5.4.2",
-    "(a) to (e), with (d) and (e) both",
+    "(a) to (e): an entry on a majority that is not committed (§5.4.2)",
     play,
     "§5.4.2; `advance_commit_index` in raft_threads/replication.py. docs/debugging.md steps through it.",
     NO_OP_LEFT_OUT,

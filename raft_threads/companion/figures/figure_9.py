@@ -31,8 +31,9 @@ def play() -> Scenes:
         yield Scene(
             f"S5 asks S3 and S4 for their votes in term U = {term_u}: with its own they would be a majority",
             draw(cluster, term_t, answers(cluster, mark)),
-            "S3 is in both majorities, as some server always is, and it is the voter that the proof turns on: the entry "
-            f"that it has accepted in term {term_t} is newer than all that S5 has. It refuses, and S5 does not lead.",
+            "S3 is in both majorities, as some server always is, and it is the voter that the proof turns on: the "
+            f"entry that it has accepted in term {term_t} is newer than all that S5 has. It refuses, and S5 does "
+            "not lead.",
             [Stop(election.is_at_least_as_up_to_date, f"log.last_term == {term_t}")],
             cluster,
         )
@@ -94,7 +95,7 @@ def draw(cluster: SimulatedCluster, term_t: int, said: dict[str, str]) -> list[s
 FIGURE = Figure(
     "The voter that a commitment and a later election have in common",
     "§5.4.3",
-    "S5 stands without a committed entry, and the voter in both majorities refuses (§5.4.3)",
+    "who lacks a committed entry stands, and the voter in both majorities refuses (§5.4.3)",
     play,
     "§5.4.3; `grants_vote` in raft_threads/election.py.",
 )

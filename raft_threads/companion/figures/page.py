@@ -39,19 +39,18 @@ class Page:
             self._line(f"{MARGIN}{line}".rstrip())
         self._line()
         self._paragraph(scene.look)
-        width = max(len(stop.function.__name__) for stop in scene.stops)
-        for position, stop in enumerate(scene.stops):
-            lead = " " * len("Stop in: ") if position else "Stop in: "
-            self._line(f"{MARGIN}{lead}{stop.function.__name__:<{width}}  {stop.command()}")
+        self._paragraph(f"Stop in {', '.join(stop.function.__name__ for stop in scene.stops)}:")
+        for stop in scene.stops:
+            self._line(f"{MARGIN}{MARGIN}{stop.command()}")
         self._out.flush()
 
     def close(self, name: str, figure: Figure) -> None:
         """Print how to stop in the code, and what to read."""
         self._line()
         self._paragraph(
-            f"To stop in one of those functions: python3 -m pdb run_demo.py {name}. At its prompt type the line that "
-            "begins with `b`, then `c`. All servers and their clock stand still then, for as long as you like; "
-            "`cluster.show()` draws them (docs/debugging.md)."
+            f"To stop in one of those functions: python3 -m pdb run_demo.py {name}. At its prompt type one of the "
+            "lines that begin with b, and then c. All servers and their clock stand still there for as long as you like, and "
+            "cluster.show() draws them (docs/debugging.md)."
         )
         self._paragraph(f"Read: {figure.read}")
         self._out.flush()
