@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from raft_threads.companion.figures.timeline import Span, Track
 from raft_threads.configuration import Configuration
 from raft_threads.events import ConfigurationChanged
 from raft_threads.simulation.cluster import SimulatedCluster
 
 C_OLD_SIGN, C_OLD_NEW_SIGN, C_NEW_SIGN = "o", "b", "n"
-LEGEND = "o goes by C_old   b by C_old,new: both   n by C_new"
+
+
+def legend(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return what the signs mean in a change from `old` to `new`."""
+    return [
+        f"C_old = {' '.join(old)}   C_new = {' '.join(new)}",
+        f"{C_OLD_SIGN} goes by C_old   {C_OLD_NEW_SIGN} goes by C_old,new: both   {C_NEW_SIGN} goes by C_new",
+    ]
 
 
 def tracks_of_servers(cluster: SimulatedCluster, notes: dict[str, str]) -> list[Track]:

@@ -6,7 +6,7 @@ The rule is `begin_joint_consensus_if_caught_up`, which appends C_old,new. What 
 from __future__ import annotations
 
 from raft_threads import election, invariants, membership
-from raft_threads.companion.figures.configurations import LEGEND, tracks_of_servers
+from raft_threads.companion.figures.configurations import legend, tracks_of_servers
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.timeline import draw_timeline
 from raft_threads.companion.figures.words import FIVE, in_place_of, stand
@@ -110,14 +110,14 @@ def parts(cluster: SimulatedCluster) -> dict[str, str]:
         if state.role is Role.FOLLOWER:
             said[server] = f"votes for {state.voted_for}"
         else:
-            verb = "leads" if state.role is Role.LEADER else "does not lead"
-            said[server] = f"{verb} term {state.current_term}, with the votes of {voters}"
+            said[server] = f"{state.role.value}, term {state.current_term}, votes of {voters}"
     return said
 
 
 def draw(cluster: SimulatedCluster, notes: dict[str, str]) -> list[str]:
     """Return the figure: along the time, which configuration each server goes by."""
-    return [LEGEND, "", *draw_timeline(tracks_of_servers(cluster, notes), 0.0, cluster.now, columns=44)]
+    tracks = tracks_of_servers(cluster, notes)
+    return [*legend(OLD, FIVE), "", *draw_timeline(tracks, 0.0, cluster.now, columns=44)]
 
 
 FIGURE = Figure(
@@ -127,5 +127,6 @@ FIGURE = Figure(
     play,
     "§6 up to Fig. 11; raft_threads/configuration.py, and `begin_joint_consensus_if_caught_up` in "
     "raft_threads/membership.py.",
-    "The first half runs without one of our rules, and the second half runs as always.",
+    "In the first half, servers append C_new where they should append C_old,new, and the simulator's own check that "
+    "they do not is off. The second half runs as always.",
 )

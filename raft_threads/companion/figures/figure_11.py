@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from raft_threads import election, membership
-from raft_threads.companion.figures.configurations import LEGEND, tracks_of_servers
+from raft_threads.companion.figures.configurations import legend, tracks_of_servers
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
 from raft_threads.companion.figures.timeline import Span, Track, draw_timeline
 from raft_threads.companion.figures.words import FIVE
@@ -168,7 +168,7 @@ def draw(cluster: SimulatedCluster, deciders: Deciders) -> list[str]:
     ]
     return [
         "- - created, not committed   === the latest one that is committed   ### can decide alone",
-        LEGEND,
+        *legend(OLD, NEW),
         "",
         *draw_timeline(tracks, 0.0, cluster.now, COLUMNS),
         *(f"{when * 1000:5.0f} ms  {what}" for when, what in told(cluster)),

@@ -74,10 +74,7 @@ def answers(cluster: SimulatedCluster, mark: int) -> dict[str, str]:
             said[granted.server] = f"votes for {granted.candidate}"
     for denied in cluster.stream.events(VoteDenied, since=mark):
         if denied.state.term == candidate.current_term:
-            said[denied.server] = (
-                f"refuses {denied.candidate}: its last entry is of term {denied.state.last_log_term}, "
-                f"{denied.candidate}'s of term {candidate.log.last_term}"
-            )
+            said[denied.server] = f"refuses {denied.candidate}, whose last entry is of term {candidate.log.last_term}"
     return said
 
 

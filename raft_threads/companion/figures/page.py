@@ -39,6 +39,7 @@ class Page:
             self._line(f"{MARGIN}{line}".rstrip())
         self._line()
         self._paragraph(scene.look)
+        self._line()
         self._paragraph(f"Stop in {', '.join(stop.function.__name__ for stop in scene.stops)}:")
         for stop in scene.stops:
             self._line(f"{MARGIN}{MARGIN}{stop.command()}")
@@ -49,8 +50,8 @@ class Page:
         self._line()
         self._paragraph(
             f"To stop in one of those functions: python3 -m pdb run_demo.py {name}. At its prompt type one of the "
-            "lines that begin with b, and then c. All servers and their clock stand still there for as long as you like, and "
-            "cluster.show() draws them (docs/debugging.md)."
+            "lines that begin with b, and then c. All servers and their clock stand still there for as long as you "
+            "like, and cluster.show() draws them (docs/debugging.md)."
         )
         self._paragraph(f"Read: {figure.read}")
         self._out.flush()
