@@ -135,6 +135,8 @@ def main(argv: Optional[list[str]] = None) -> int:
         print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
         print("\n".join(f"{name:14}{figure.shows}" for name, figure in FIGURES.items()))
         return 0
+    if arguments.scenario in COMPANION:
+        parser.error(f"{arguments.scenario} stands first, and what it takes after it: see {arguments.scenario} --help")
     scenario = SCENARIOS[arguments.scenario]
     servers = scenario.servers if arguments.servers is None else arguments.servers
     if not scenario.fewest_servers <= servers <= MOST_SERVERS:
@@ -230,7 +232,7 @@ def build_parser() -> argparse.ArgumentParser:
         "scenario",
         nargs="?",
         default="story",
-        choices=SCENARIOS,
+        choices=[*SCENARIOS, *COMPANION],
         metavar="SCENARIO",
         help="one of " + ", ".join(SCENARIOS),
     )
