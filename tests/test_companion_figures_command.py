@@ -65,8 +65,8 @@ class Keys(io.StringIO):
         return super().readline(*size)
 
 
-@pytest.mark.parametrize("keys, waits", [("\n\n\n\n", [1, 2]), ("\n", [1, 2]), ("", [1])], ids=["all", "one", "none"])
-def test_with_step_it_waits_between_scenes_until_the_keys_end(keys: str, waits: list[int]) -> None:
+@pytest.mark.parametrize("keys, waits", [("\n\n\n\n", [1, 2, 3]), ("\n", [1, 2]), ("", [1])], ids=["all", "one", "none"])
+def test_with_step_it_waits_after_each_scene_until_the_keys_end(keys: str, waits: list[int]) -> None:
     """Issue 6: a key between steps; on a pipe, EOF goes on."""
     out = io.StringIO()
     reader = Keys(keys, out)
@@ -85,8 +85,8 @@ def test_without_step_it_waits_for_nothing() -> None:
 
 def test_a_reader_who_has_seen_enough_gets_no_traceback() -> None:
     """`run_demo.py figure-8 | head -1`, and Ctrl-C at a key: exit code 130, as with the scenarios."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*PROGRAM, "figure-8", "--step"], text=True, **pipes) as process:
+    command, pipe = [*PROGRAM, "figure-8", "--step"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         while not process.stdout.readline().startswith("      b raft_threads/"):
             pass  # it waits for a key then

@@ -18,7 +18,6 @@ class Page:
         self._out = out
         self._keys = keys
         self._step = step
-        self._scenes = 0
 
     def open(self, name: str, figure: Figure) -> None:
         """Print the heading, and what our servers do otherwise than the figure."""
@@ -28,10 +27,7 @@ class Page:
             self._paragraph(figure.apart)
 
     def show(self, scene: Scene) -> None:
-        """Print `scene`; before that, wait for the reader to be done with the one before it."""
-        if self._scenes and self._step:
-            self._wait()
-        self._scenes += 1
+        """Print `scene`, and wait until the reader is done with it; meanwhile its cluster stands still."""
         self._line()
         self._line(f"-- {scene.title}")
         self._line()
@@ -43,6 +39,8 @@ class Page:
         self._paragraph(f"Stop in {', '.join(stop.function.__name__ for stop in scene.stops)}:")
         for stop in scene.stops:
             self._line(f"{MARGIN}{MARGIN}{stop.command()}")
+        if self._step:
+            self._wait()
         self._out.flush()
 
     def close(self, name: str, figure: Figure) -> None:
