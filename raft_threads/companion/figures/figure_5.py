@@ -53,7 +53,8 @@ def play() -> Scenes:
             "Term 3 ends without a leader",
             draw(play),
             f"{second} has crashed, and {' and '.join(candidates)} stand at the same time. Each gets two of five "
-            "votes; nobody has a majority, and a vote is not taken back.",
+            "votes; nobody has a majority, and a vote is not taken back. (It is arranged here that both time out at "
+            "once, and which of them each voter hears first.)",
             [Stop(election.has_not_voted_for_another, "state.voted_for not in (None, candidate_id)")],
             cluster,
         )

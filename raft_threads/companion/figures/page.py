@@ -56,7 +56,7 @@ class Page:
 
     def _wait(self) -> None:
         """Wait for Enter. At the end of a pipe there is nobody to wait for."""
-        self._out.write("\n   Enter: go on ")
+        self._out.write("\n   Enter: go on; Ctrl-C: leave ")
         self._out.flush()
         self._step = self._keys.readline() != ""
         if not self._keys.isatty():
