@@ -65,7 +65,7 @@ class Keys(io.StringIO):
         return super().readline(*size)
 
 
-@pytest.mark.parametrize("keys, waits", [("\n\n\n\n", [1, 2, 3]), ("\n", [1, 2]), ("", [1])], ids=["all", "one", "none"])
+@pytest.mark.parametrize("keys, waits", [("\n\n\n\n", [1, 2, 3]), ("\n", [1, 2]), ("", [1])], ids=["all", "one", "no"])
 def test_with_step_it_waits_after_each_scene_until_the_keys_end(keys: str, waits: list[int]) -> None:
     """Issue 6: a key between steps; on a pipe, EOF goes on."""
     out = io.StringIO()
