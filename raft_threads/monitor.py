@@ -124,7 +124,8 @@ class Monitor:
             self._end_wait_for_change()
         if (now.role, now.term) != (before.role, before.term):
             self._enter_role(before)
-        if now.role is Role.LEADER and now.last_log_index > before.last_log_index:
+        has_something_to_send = before.role is not Role.LEADER or now.last_log_index > before.last_log_index
+        if now.role is Role.LEADER and has_something_to_send:
             self.to_save.notify()
             self.wake_peer_threads()
 

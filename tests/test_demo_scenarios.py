@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional
 
 import pytest
 
+from raft_threads.companion.figures.command import FIGURES
 from raft_threads.demo.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,9 +171,11 @@ def test_the_server_with_the_shortest_timeout_wins_and_the_seed_decides_which(pe
 
 
 def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
-    """docs/demo.md: --list."""
+    """docs/demo.md: --list; after the scenarios come the figures of docs/figures.md."""
     assert main(["--list"]) == 0
-    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    every_name = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    names = [name for name in every_name if not name.startswith("figure-")]
+    assert every_name == [*names, *FIGURES]
     assert " ".join(names) == (
         "story election split-vote replication leader-crash partition membership snapshot exactly-once pre-vote "
         "check-quorum transfer processes shell"

@@ -12,6 +12,8 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.companion.figures.command import COMMANDS as FIGURE_COMMANDS
+from raft_threads.companion.figures.command import FIGURES
 from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
@@ -115,17 +117,26 @@ SCENARIOS = {
     ),
 }
 
+# Commands with arguments of their own, for those who have the paper open.
+COMPANION: dict[str, Callable[[list[str]], int]] = {**FIGURE_COMMANDS}
+
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMPANION:
+        return COMPANION[argv[0]](argv[1:])
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
     if arguments.list:
         print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
+        print("\n".join(f"{name:14}{figure.shows}" for name, figure in FIGURES.items()))
         return 0
+    if arguments.scenario in COMPANION:
+        parser.error(f"{arguments.scenario} stands first, and what it takes after it: see {arguments.scenario} --help")
     scenario = SCENARIOS[arguments.scenario]
     servers = scenario.servers if arguments.servers is None else arguments.servers
     if not scenario.fewest_servers <= servers <= MOST_SERVERS:
@@ -214,13 +225,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_demo.py",
         description="See Raft happen on real servers, with sockets and files of their own.",
-        epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held.",
+        epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held. "
+        "Figures of the paper are played by `run_demo.py figure-8` and the like; --list names them, too.",
     )
     parser.add_argument(
         "scenario",
         nargs="?",
         default="story",
-        choices=SCENARIOS,
+        choices=[*SCENARIOS, *COMPANION],
         metavar="SCENARIO",
         help="one of " + ", ".join(SCENARIOS),
     )

@@ -171,8 +171,13 @@ class SimulatedCluster:
         return self.scheduler.now_ns / SECOND
 
     def run_for(self, seconds: float) -> None:
-        """Let the cluster run for so much virtual time."""
-        self._main_clock.sleep(seconds)
+        """Let the cluster run for so much virtual time.
+
+        An answer to `propose` or `begin_change`, which nobody waits for, may wake main before that.
+        """
+        end_ns = self.scheduler.now_ns + self._main_clock.real_ns(seconds)
+        while self.scheduler.now_ns < end_ns:
+            self.scheduler.park(f"{seconds:g} s to go by", end_ns - self.scheduler.now_ns)
 
     def run_until(self, holds: Callable[[], Any], what: str, timeout: float = PATIENCE) -> None:
         """Let the cluster run until `holds()`; it is asked now, after each event, and when a message is held.

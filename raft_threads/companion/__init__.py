@@ -1,0 +1,1 @@
+"""What a reader has open beside the paper: its figures, played by the servers of this project."""
