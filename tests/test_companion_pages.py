@@ -203,3 +203,11 @@ def test_every_chapter_asks_questions_and_says_where_to_stop() -> None:
     for page in CHAPTERS:
         assert 2 <= len(page.answers()) <= 3 and page.stops() and page.commands(), page.name
         assert {"the-code", "left-open", "do", "questions"} <= page.anchors(), page.name
+
+
+def test_every_choice_says_what_the_paper_says_what_we_do_what_others_do_and_what_follows() -> None:
+    """docs/choices.md: four points each."""
+    _, *choices = re.split("^### ", (ROOT / "docs" / "choices.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for choice in choices:
+        points = re.findall(r"^- \*\*(\w+)", choice, re.MULTILINE)
+        assert points == ["Paper", "We", "Others", "So"], choice.splitlines()[0]
