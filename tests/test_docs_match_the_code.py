@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
-import raft_threads
 from raft_threads import file_storage, wire
 from raft_threads.entry_format import check_and_strip
 from raft_threads.log import LogEntry
@@ -18,20 +15,7 @@ from raft_threads.log_format import entries_after, read_log
 from raft_threads.snapshot_format import check_snapshot
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def names_in_the_package() -> set[str]:
-    """All functions, classes, methods and constants of the package, by their last name."""
-    names: set[str] = set()
-    for module in pkgutil.iter_modules(raft_threads.__path__, "raft_threads."):
-        if module.name.endswith("__main__"):
-            continue
-        for name, value in vars(importlib.import_module(module.name)).items():
-            names.add(name)
-            if isinstance(value, type):
-                names.update(vars(value))
-    return names
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_readmes_test_command_is_what_ci_runs_word_for_word() -> None:
@@ -44,16 +28,8 @@ def test_the_readmes_test_command_is_what_ci_runs_word_for_word() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_to_a_file(page: Path) -> None:
     """A link in a page names a file that exists."""
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for target in re.findall(r"\]\((?!https://)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
-def test_every_function_that_the_reading_guide_names_exists() -> None:
-    """The names in the guide's tables are functions, classes or fields of the package."""
-    known = names_in_the_package() | {"saved_term_and_vote", "saved_index", "match_index"}
-    for row in re.findall(r"^\|.*\|$", (ROOT / "docs" / "reading-guide.md").read_text(), re.MULTILINE):
-        for name in re.findall(r"`([A-Za-z_]+)`", row):
-            assert name in known, f"the reading guide names {name}"
 
 
 def test_every_condition_in_the_threads_page_exists() -> None:

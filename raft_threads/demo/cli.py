@@ -61,7 +61,7 @@ class Scenario(NamedTuple):
 SCENARIOS = {
     "story": Scenario(
         story, "an election, replication, a leader cut off, a crash and a restart", 3, 3,
-        "§5.1 to §5.5; docs/reading-guide.md says which file to open beside which section.",
+        "§5.1 to §5.5; docs/companion/ has a page for each.",
     ),
     "election": Scenario(
         election, "an election, as the project's forerunner printed it (§5.2)", 1, 3,
