@@ -406,7 +406,7 @@ def test_of_many_commands_nobody_knows_when_time_is_up(cluster: SimulatedCluster
 
 
 def test_many_commands_that_another_leader_replaces_have_failed(cluster: SimulatedCluster) -> None:
-    """Fig. 3, State Machine Safety: another entry was chosen at the first one's index, so none will ever be executed."""
+    """Fig. 3, State Machine Safety: another entry was chosen at the first one's index; none will ever be executed."""
     cluster.elect("n1")
     cluster.wait_until_applied_everywhere()
     cluster.isolate("n1")

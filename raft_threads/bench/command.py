@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def bench(arguments: argparse.Namespace) -> int:
     """Measure what `arguments` ask for, and print it; return the exit code."""
     directory = arguments.data_dir or Path(tempfile.gettempdir())
     settings = Settings(arguments.servers, arguments.seconds, directory)
-    run = Run(settings, arguments.rounds, Progress())
+    run = Run(settings, arguments.rounds, Progress(sys.stderr))
     print(f"{describe(directory)}; {settings.servers} servers, {arguments.rounds} rounds of {settings.seconds:g} s")
     try:
         run.measure(arguments.parts, {peer: PEERS[peer] for peer in arguments.vs})

@@ -13,7 +13,7 @@ from raft_threads.bench.in_process import PATIENCE, InProcessLoad, leader_here, 
 from raft_threads.bench.machine import memory_bytes
 from raft_threads.bench.processes import Cluster
 from raft_threads.bench.rounds import Round, median_round
-from raft_threads.bench.works import SMALL, Settings, fresh, measure, spawn
+from raft_threads.bench.works import SMALL, Settings, fresh, measure, spawn, warm_up
 from raft_threads.node import Node
 
 FEW, MANY, BEHIND = 1_000, 1_000_000, 100_000
@@ -62,8 +62,7 @@ def log_growth(settings: Settings) -> Iterator[Finding]:
         with Cluster(Path(name), settings.servers, elsewhere=["n1"], arguments=KEEP_LOG) as cluster:
             load = InProcessLoad(
                 *("n1", cluster.addresses, cluster.name, Path(name) / "n1", OUTSTANDING, "v" * SMALL),
-                *(settings.seconds, True),
-                processes=cluster.pids(),
+                *(settings.seconds, warm_up(settings.seconds), True, cluster.pids()),
             )
             rounds = pool.submit(grow, load).result()
             per_write = [sum(each.cpu_per_operation().values()) for each in (rounds.few, rounds.many)]

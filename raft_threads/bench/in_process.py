@@ -43,9 +43,9 @@ class InProcessLoad:
     outstanding: int
     value: str
     seconds: float
+    warm_up: float
     # `propose_many` instead of `submit`.
     many: bool
-    warm_up: float = 0.5
     # Whose CPU time is counted besides our own: process ids by name.
     processes: Mapping[str, int] = field(default_factory=dict)
 

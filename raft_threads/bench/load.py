@@ -27,7 +27,7 @@ class Load:
     store: Store
     clients: int
     seconds: float
-    warm_up: float = 0.5
+    warm_up: float
     # Whose CPU time is counted: process ids by name.
     processes: Mapping[str, int] = field(default_factory=dict)
 

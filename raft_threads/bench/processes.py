@@ -107,7 +107,7 @@ class Cluster:
             try:
                 client.get("x")
             except ClientError as error:
-                raise BenchFailed(f"{error}; see {self.directory}") from error
+                raise BenchFailed(f"{error}{self._last_words()}") from error
         return self.wait_until_reports(
             lambda reports: next((each.id for each in reports.values() if each.role == "leader"), None)
         )
@@ -120,4 +120,9 @@ class Cluster:
             if found is not None:
                 return found
             time.sleep(LOOK_EVERY)
-        raise BenchFailed(f"the servers did not get ready within {patience:g} s; see {self.directory}")
+        raise BenchFailed(f"the servers did not get ready within {patience:g} s{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """Return the last line that each server has logged, as far as there is one."""
+        logs = [path.read_text(errors="replace").splitlines()[-1:] for path in sorted(self.directory.glob("n*.log"))]
+        return "".join(f"; a server said: {line}" for lines in logs for line in lines)

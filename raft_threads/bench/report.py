@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, TextIO
 
@@ -22,7 +21,7 @@ each request that a peer answered. others: which part of the machine's cores was
 class Progress:
     """Says on standard error what is being measured."""
 
-    def __init__(self, out: TextIO = sys.stderr) -> None:
+    def __init__(self, out: TextIO) -> None:
         self._out = out
 
     def tell(self, line: str) -> None:

@@ -37,6 +37,11 @@ class Settings(NamedTuple):
     directory: Path
 
 
+def warm_up(seconds: float) -> float:
+    """Return for how many seconds a load goes on before `seconds` are measured."""
+    return min(0.5, seconds / 4)
+
+
 def spawn() -> ProcessPoolExecutor:
     """Return a process for the load; nothing of ours is in it yet."""
     return ProcessPoolExecutor(1, get_context("spawn"))
@@ -77,7 +82,7 @@ def measure(
     leader = cluster.wait_for_leader()
     store = OurStore(cluster.addresses[leader], cluster.name, value, reading)
     before = cluster.reports()[leader]
-    load = Load(store, clients, seconds, processes=cluster.pids(leader))
+    load = Load(store, clients, seconds, warm_up(seconds), cluster.pids(leader))
     measured = pool.submit(run_load, load).result()
     return measured.with_counts(before, cluster.reports()[leader], peers=max(1, len(cluster.addresses) - 1))
 
@@ -103,8 +108,9 @@ def once(settings: Settings, value_bytes: int, outstanding: int, many: bool) -> 
                 outstanding,
                 "v" * value_bytes,
                 settings.seconds,
+                warm_up(settings.seconds),
                 many,
-                processes=cluster.pids(),
+                cluster.pids(),
             )
             return pool.submit(run_in_process, load).result()
 
@@ -128,7 +134,7 @@ def etcd(settings: Settings) -> Iterator[Measured]:
         leader, address = cluster.wait_for_leader()
         for value_bytes, clients in ((SMALL, 1), (LARGE, 64), (LARGE, 256)):
             store = EtcdStore(address, "v" * value_bytes)
-            load = Load(store, clients, settings.seconds, processes=cluster.pids(leader))
+            load = Load(store, clients, settings.seconds, warm_up(settings.seconds), cluster.pids(leader))
             yield Measured(etcd_name(value_bytes, clients), pool.submit(run_load, load).result())
 
 
