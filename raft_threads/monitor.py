@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, Optional
 
-from raft_threads import check_quorum, election, membership, replication
+from raft_threads import check_quorum, election, membership, replication, transfer
 from raft_threads.disk import Disk
 from raft_threads.events import ElectionTimerSet, Glimpse, Observer, Stopped, glimpse
 from raft_threads.narrator import Narrator
@@ -107,6 +107,13 @@ class Monitor:
         """Return the time in monotonic seconds."""
         now: float = self.runtime.time.monotonic()
         return now
+
+    def refuse_unless_leader(self) -> None:
+        """Raise NotLeader unless this server takes commands."""
+        if self.stopping:
+            raise NotLeader(None)
+        if not transfer.takes_commands(self.state):
+            raise NotLeader(self.state.transfer_target or self.state.leader_id)
 
     def react(self, before: Glimpse, conflict: Optional[int] = None) -> None:
         """See to what a rule has changed since `before`: tell the observers, wake the threads it concerns.

@@ -16,19 +16,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
-from raft_threads import compaction, membership, reads, replication, transfer
+from raft_threads import operations, reads, replication
 from raft_threads.apply_thread import ApplyThread
 from raft_threads.client_messages import ServerStatus
 from raft_threads.configuration import Configuration, Members
 from raft_threads.election_thread import ElectionThread
 from raft_threads.entry_format import MAX_COMMAND_BYTES
-from raft_threads.events import Observer, Restarted, TransferBegan, TransferGivenUp, glimpse
+from raft_threads.events import Observer, Restarted, glimpse
 from raft_threads.log import COMMAND, REGISTER, SESSION_COMMAND, Log, LogEntry, SnapshotMetadata
-from raft_threads.membership import ChangeRefused
 from raft_threads.monitor import Monitor
 from raft_threads.options import Options
 from raft_threads.peer_thread import MAX_ENTRIES_PER_MESSAGE, PeerThread
-from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, Proposal, WaitingRead, WakeUp
+from raft_threads.proposals import CommandFailed, OutcomeUnknown, Proposal, WaitingRead
 from raft_threads.request_handlers import RequestHandlers
 from raft_threads.runtime import Runtime
 from raft_threads.sessions import MAX_SESSIONS, Sessions, session_command
@@ -38,13 +37,9 @@ from raft_threads.state import Role, State
 from raft_threads.state_machine import StateMachine
 from raft_threads.storage import Storage, snapshot_size
 from raft_threads.timing import Timing
-from raft_threads.transfer import TransferRefused
 from raft_threads.transport import RequestRefused, Transport
 
 logger = logging.getLogger(__name__)
-
-# A change of the cluster is given up when a new server makes no progress for so many election timeouts (§6).
-PATIENCE_WITH_LEARNERS = 10
 
 
 class Node:
@@ -252,7 +247,7 @@ class Node:
         check_size(query)
         monitor = self._monitor
         with self._lock:
-            self._refuse_unless_leader()
+            self._monitor.refuse_unless_leader()
             index, read_round = reads.read_index(self._state), reads.begin_read(self._state)
             read = WaitingRead(query, index, read_round, monitor.runtime)
             monitor.reads.append(read)
@@ -278,7 +273,7 @@ class Node:
     def refuse_unless_leader(self) -> None:
         """Raise NotLeader, which says where to ask, unless this server leads."""
         with self._lock:
-            self._refuse_unless_leader()
+            self._monitor.refuse_unless_leader()
 
     def members(self) -> Configuration:
         """Return the configuration in force on this server (§6)."""
@@ -291,45 +286,7 @@ class Node:
         Waits `timeout` seconds at most. Raises NotLeader; CommandFailed, which says why, when the cluster stays as it
         is; OutcomeUnknown when the change was begun and may yet be completed.
         """
-        monitor, state = self._monitor, self._state
-        with self._lock:
-            self._refuse_unless_leader()
-            before = glimpse(state)
-            try:
-                membership.begin_change(state, new_members, monitor.now())
-            except ChangeRefused as refusal:
-                raise CommandFailed(str(refusal)) from refusal
-            waiting = monitor.waiting_for_change = WakeUp(monitor.runtime)
-            self._transport.use_addresses(Configuration(new_members).addresses)
-            monitor.narrator.tell_of_catch_up_begun()
-            monitor.link_peers()
-            monitor.react(before)
-            monitor.advance_membership()
-        self._wait_for_change(waiting, monitor.now() + timeout)
-        return self.members()
-
-    def _wait_for_change(self, waiting: WakeUp, deadline: float) -> None:
-        """Wait until a change is over; give it up if new servers make no progress. Called without the lock."""
-        monitor = self._monitor
-        patience = PATIENCE_WITH_LEARNERS * monitor.timing.election_timeout_max
-        progress = self._learners_progress()
-        while waiting.wait(min(patience, deadline - monitor.now())) is None:
-            earlier, progress = progress, self._learners_progress()
-            with self._lock:
-                time_is_up = monitor.now() >= deadline
-                catching_up = self._state.catch_up is not None and monitor.waiting_for_change is waiting
-                if catching_up and (time_is_up or progress == earlier):
-                    monitor.give_up_change("the new servers did not catch up in time; the cluster stays as it was")
-                elif time_is_up and monitor.waiting_for_change is waiting:
-                    monitor.waiting_for_change = None
-                    raise OutcomeUnknown("the change has begun, and is not over yet; see `members list`")
-
-    def _learners_progress(self) -> list[object]:
-        """Return how far each new server has come. Called without the lock."""
-        with self._lock:
-            catch_up, links = self._state.catch_up, self._monitor.links
-            learners = [] if catch_up is None else [member.id for member in catch_up.learners]
-            return [(self._state.match_index.get(each), links[each].answered_at) for each in learners if each in links]
+        return operations.change_members(self._monitor, self._transport, new_members, timeout)
 
     def transfer_leadership(self, target: Optional[str], timeout: float) -> str:
         """Hand leadership over to `target`, or to who has most of our log (Diss. §3.10); return to whom.
@@ -337,41 +294,14 @@ class Node:
         Waits `timeout` seconds at most, and an election timeout at most. Raises NotLeader; CommandFailed, which says
         why, when this server goes on as leader.
         """
-        monitor, state = self._monitor, self._state
-        with self._lock:
-            self._refuse_unless_leader()
-            try:
-                chosen = transfer.begin_transfer(state, target)
-            except TransferRefused as refusal:
-                raise CommandFailed(str(refusal)) from refusal
-            waiting = monitor.waiting_for_transfer = WakeUp(monitor.runtime)
-            monitor.narrator.tell(TransferBegan, target=chosen)
-            monitor.wake_peer_threads()
-        if waiting.wait(min(timeout, monitor.timing.election_timeout_max)) is None:
-            with self._lock:
-                if monitor.waiting_for_transfer is waiting:
-                    monitor.waiting_for_transfer = None
-                    transfer.give_up_transfer(state)
-                    monitor.narrator.tell(TransferGivenUp, target=chosen)
-                    raise CommandFailed(f"{chosen} did not take over in time; this server goes on as leader")
-        return chosen
+        return operations.transfer_leadership(self._monitor, target, timeout)
 
     def take_snapshot(self, timeout: float) -> SnapshotMetadata:
         """Compact the log now (§7); return what the newest snapshot says of it, once it is durable.
 
         Waits `timeout` seconds at most. Raises OutcomeUnknown when it takes longer.
         """
-        monitor = self._monitor
-        with self._lock:
-            if monitor.stopping or not compaction.has_something_to_compact(self._state):
-                return self._state.log.start
-            waiting = WakeUp(monitor.runtime)
-            monitor.waiting_for_snapshot.append(waiting)
-            monitor.to_apply.notify()
-        if waiting.wait(timeout) is None:
-            raise OutcomeUnknown(f"the snapshot was not written within {timeout:g} s; it may be yet")
-        with self._lock:
-            return self._state.log.start
+        return operations.take_snapshot(self._monitor, timeout)
 
     # Commands (Fig. 2, "Leaders")
 
@@ -394,7 +324,7 @@ class Node:
 
     def _append(self, kind: str, bodies: Sequence[bytes]) -> list[Proposal]:
         """Append clients' commands to the log, if this is the leader. Called with the lock held."""
-        self._refuse_unless_leader()
+        self._monitor.refuse_unless_leader()
         state, monitor = self._state, self._monitor
         before = glimpse(state)
         proposals = [Proposal(replication.append_command(state, body, kind), monitor.runtime) for body in bodies]
@@ -402,13 +332,6 @@ class Node:
             monitor.proposals.add(proposal)
         monitor.react(before)
         return proposals
-
-    def _refuse_unless_leader(self) -> None:
-        """Raise NotLeader unless this server takes commands. Called with the lock held."""
-        if self._monitor.stopping:
-            raise NotLeader(None)
-        if not transfer.takes_commands(self._state):
-            raise NotLeader(self._state.transfer_target or self._state.leader_id)
 
     # Threads
 
