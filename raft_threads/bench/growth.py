@@ -15,6 +15,7 @@ from raft_threads.bench.processes import Cluster
 from raft_threads.bench.rounds import Round, median_round
 from raft_threads.bench.works import SMALL, Settings, fresh, measure, spawn, warm_up
 from raft_threads.node import Node
+from raft_threads.server_reports import ServerReport
 
 FEW, MANY, BEHIND = 1_000, 1_000_000, 100_000
 BATCH = 1_000
@@ -107,7 +108,10 @@ def restarts(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _time_restart(cluster: Cluster, server: str) -> float:
-    """Return how many seconds pass from the start of a process until it answers. Kills it first."""
+    """Return how many seconds pass from the start of a process until it answers. Kills it first.
+
+    Returns once it has applied all of its log again: until then a snapshot would cover a part only.
+    """
     cluster.wait_for_leader()
     cluster.kill(server)
     began = time.monotonic()
@@ -115,7 +119,12 @@ def _time_restart(cluster: Cluster, server: str) -> float:
     cluster.wait_until_reports(lambda reports: server if reports[server].reachable else None)
     took = time.monotonic() - began
     cluster.wait_for_leader()
+    cluster.wait_until_reports(lambda reports: server if _has_applied_all(reports[server]) else None)
     return took
+
+
+def _has_applied_all(report: ServerReport) -> bool:
+    return report.last_applied is not None and report.last_applied == report.last_log_index
 
 
 def catching_up(settings: Settings) -> Iterator[Finding]:
