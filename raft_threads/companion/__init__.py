@@ -1,0 +1,1 @@
+"""Beside the paper: its rules as data, each with the function that is the rule, its tests, and what happens without."""
