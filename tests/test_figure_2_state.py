@@ -17,6 +17,12 @@ def test_a_new_server_is_a_follower_in_term_0_without_a_vote_or_a_log() -> None:
     assert state.role is Role.FOLLOWER
 
 
+def test_entries_that_were_saved_are_neither_committed_nor_applied_after_a_restart() -> None:
+    """Fig. 2, State: commitIndex and lastApplied are volatile, and are initialized to 0 whatever the disk holds."""
+    state = State(id="n1", servers=("n1", "n2", "n3"), current_term=2, log=log_of(1, 2))
+    assert (state.log.last_index, state.commit_index, state.last_applied) == (2, 0, 0)
+
+
 def test_the_first_index_is_1_and_index_0_means_before_the_first_entry() -> None:
     """Fig. 2, State: first index is 1."""
     log = log_of(5, 6)

@@ -1,1 +1,1 @@
-"""What a reader has open beside the paper: its figures, played by the servers of this project."""
+"""Beside the paper: its figures, played; its rules as data, each with the function that is the rule and its tests."""
