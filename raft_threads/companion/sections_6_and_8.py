@@ -191,7 +191,7 @@ SECTION_8 = (
         "§8, §5.1",
         "A server that does not lead refuses what clients ask, and says who led when it last heard.",
         "Only a leader may add to the log, and only a leader can know what is committed.",
-        "raft_threads.node.Node._refuse_unless_leader",
+        "raft_threads.monitor.Monitor.refuse_unless_leader",
         tests_in(
             "test_section_5_3_replication_on_servers",
             "test_a_follower_refuses_commands_and_names_the_leader",
