@@ -1,7 +1,8 @@
 """Work that needs no real time, done by other processes while tests wait for real time: runs of the simulator.
 
 A test says what it will ask for with the mark `beforehand(function, *arguments)`, as often as it needs to, and gets it
-from the fixture of that name. What nobody has begun by then is done where it is asked for.
+from the fixture of that name. What nobody has begun by then is done where it is asked for. With `waits=True` it is done
+by a thread: programs that are started, and mostly wait.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from typing import Any, Callable, Optional, TypeVar
 
@@ -17,6 +18,7 @@ from raft_threads.simulation.sweep import take_a_core
 
 Made = TypeVar("Made")
 PROCESSES = 2
+THREADS = 3
 # How far they stand back behind the tests themselves, whose servers have timeouts.
 NICENESS = 10
 
@@ -31,18 +33,22 @@ def stand_back(taken: Any) -> None:
 class Beforehand:
     """What is being done beforehand, by function and arguments."""
 
-    def __init__(self, calls: Sequence[tuple[Any, ...]]) -> None:
-        self._futures: dict[tuple[Any, ...], Future[Any]] = {}
+    def __init__(self, calls: Sequence[tuple[Any, ...]], waiting_calls: Sequence[tuple[Any, ...]]) -> None:
+        self._threads = ThreadPoolExecutor(THREADS)
+        self._futures: dict[tuple[Any, ...], Future[Any]] = {
+            call: self._threads.submit(*call) for call in dict.fromkeys(waiting_calls)
+        }
         self._pool: Optional[ProcessPoolExecutor] = None
         if calls:
             context = get_context("spawn")  # this process will have threads
             self._pool = ProcessPoolExecutor(PROCESSES, context, stand_back, (context.Value("i", 0),))
-            self._futures = {call: self._pool.submit(*call) for call in calls}
+            self._futures.update({call: self._pool.submit(*call) for call in calls})
 
     def close(self) -> None:
         """Give up what has not been begun."""
         for future in self._futures.values():
             future.cancel()
+        self._threads.shutdown()
         if self._pool is not None:
             self._pool.shutdown()
 

@@ -25,9 +25,12 @@ BEFOREHAND = pytest.StashKey[Beforehand]()
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin what tests want done beforehand; not for a test alone, which a debugger may want to follow."""
-    wanted = [calls for item in session.items if (calls := [mark.args for mark in item.iter_markers("beforehand")])]
+    wanted = [marks for item in session.items if (marks := list(item.iter_markers("beforehand")))]
     begins = len(wanted) > 1 and not session.config.option.collectonly
-    session.stash[BEFOREHAND] = Beforehand(list(chain.from_iterable(wanted)) if begins else [])
+    marks = list(chain.from_iterable(wanted)) if begins else []
+    session.stash[BEFOREHAND] = Beforehand(
+        [mark.args for mark in marks if not mark.kwargs], [mark.args for mark in marks if mark.kwargs]
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

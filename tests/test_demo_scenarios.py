@@ -8,16 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 import pytest
+from beforehand import Beforehand
 
 from raft_threads.companion.figures.command import FIGURES
 from raft_threads.demo.cli import main
 
+Test = TypeVar("Test", bound=Callable[..., Any])
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -89,39 +90,48 @@ PLAYS = [
     CLIENTS_SHELL,
     OPERATORS_SHELL,
 ]
-AT_A_TIME = 4
+def perform(play: Play) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+    """Play it, with ports of its own: those of a server that is down might else be taken meanwhile. Return what became
+    of it, and the files that it has left behind.
+    """
+    lines = "".join(f"{line}\n" for line in play.lines)
+    arguments = (*play.arguments, "--pace", "fast", "--first-port", str(20000 + 20 * PLAYS.index(play)))
+    with tempfile.TemporaryDirectory() as directory:
+        return demo(Path(directory), *arguments, stdin=lines), list(Path(directory).iterdir())
+
+
+def of(*plays: Play) -> Callable[[Test], Test]:
+    """Have these played beside other tests: mostly they wait."""
+
+    def mark(test: Test) -> Test:
+        for play in plays:
+            test = pytest.mark.beforehand(perform, play, waits=True)(test)
+        return test
+
+    return mark
 
 
 class Performances:
-    """Plays everything in the background, some at a time: mostly they wait. Each is judged by its own test."""
+    """What has been played."""
 
-    def __init__(self, directory: Path, pool: ThreadPoolExecutor) -> None:
-        self._directories = {play: directory / str(number) for number, play in enumerate(PLAYS)}
-        self._playing = {play: pool.submit(self._perform, play, 20000 + 20 * n) for n, play in enumerate(PLAYS)}
-
-    def _perform(self, play: Play, first_port: int) -> subprocess.CompletedProcess[str]:
-        """Play with ports of its own: those of a server that is down might else be taken meanwhile."""
-        directory = self._directories[play]
-        directory.mkdir()
-        lines = "".join(f"{line}\n" for line in play.lines)
-        arguments = (*play.arguments, "--pace", "fast", "--first-port", str(first_port))
-        return demo(directory, *arguments, stdin=lines)
+    def __init__(self, beforehand: Beforehand) -> None:
+        self._beforehand = beforehand
 
     def of(self, play: Play) -> subprocess.CompletedProcess[str]:
         """Wait for the end of a performance, and return it. It must have ended well, and left nothing behind."""
-        played = self._playing[play].result()
+        played, left_behind = self._beforehand(perform, play)
         assert played.returncode == 0, played.stdout + played.stderr
-        assert list(self._directories[play].iterdir()) == []
+        assert left_behind == []
         return played
 
 
-@pytest.fixture(name="performances", scope="module", autouse=True)
-def all_performances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Performances]:
+@pytest.fixture(name="performances")
+def all_performances(beforehand: Beforehand) -> Performances:
     """Every scenario, being played."""
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield Performances(tmp_path_factory.mktemp("performances"), pool)
+    return Performances(beforehand)
 
 
+@of(*(Play((scenario,)) for scenario in LINES))
 @pytest.mark.parametrize("scenario", LINES)
 def test_each_scenario_plays_to_its_end_and_its_checks_hold(performances: Performances, scenario: str) -> None:
     """docs/demo.md: exit code 0 only if the checks hold; and no file is left."""
@@ -130,6 +140,7 @@ def test_each_scenario_plays_to_its_end_and_its_checks_hold(performances: Perfor
     assert ": NO" not in played.stdout
 
 
+@of(Play(("story",)))
 def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(performances: Performances) -> None:
     """README.md: the first command; each step is headed by what happens and where to read of it."""
     played = performances.of(Play(("story",)))
@@ -143,6 +154,7 @@ def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(perfor
     assert "\x1b[" not in played.stdout, "no colours in a pipe"
 
 
+@of(ELECTIONS["1"])
 def test_the_election_is_told_in_the_forerunners_words(performances: Performances) -> None:
     """§5.2: in this order, and with the candidate's term at the voters' first heartbeat (§5.1)."""
     played = performances.of(ELECTIONS["1"])
@@ -162,6 +174,7 @@ def test_the_election_is_told_in_the_forerunners_words(performances: Performance
         position = match.end()
 
 
+@of(*ELECTIONS.values())
 def test_the_server_with_the_shortest_timeout_wins_and_the_seed_decides_which(performances: Performances) -> None:
     """§5.2: randomized timeouts; --seed."""
     for election in ELECTIONS.values():
@@ -203,12 +216,14 @@ def test_a_wrong_argument_gets_one_clear_error(arguments: list[str], capsys: pyt
     assert err.splitlines()[-1].startswith("run_demo.py: error: ") and out == ""
 
 
+@of(*(Play((scenario, "--servers", servers)) for scenario, servers in OTHER_NUMBERS))
 @pytest.mark.parametrize("scenario, servers", OTHER_NUMBERS)
 def test_other_numbers_of_servers_work_too(performances: Performances, scenario: str, servers: str) -> None:
     """docs/demo.md: --servers, an even number and a larger odd one."""
     performances.of(Play((scenario, "--servers", servers)))
 
 
+@of(CLIENTS_SHELL)
 def test_the_shell_takes_commands_from_a_pipe(performances: Performances) -> None:
     """docs/demo.md: every command, and one line for what makes no sense."""
     played = performances.of(CLIENTS_SHELL)
@@ -220,6 +235,7 @@ def test_the_shell_takes_commands_from_a_pipe(performances: Performances) -> Non
     assert "raft>" not in played.stdout, "no prompt without a terminal"
 
 
+@of(OPERATORS_SHELL)
 def test_the_shell_takes_what_operators_ask_for(performances: Performances) -> None:
     """docs/demo.md: servers come and go, logs are compacted, leadership is handed over (§6, §7; Diss. §3.10)."""
     played = performances.of(OPERATORS_SHELL)
