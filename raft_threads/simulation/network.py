@@ -62,6 +62,8 @@ class Network:
         self.scheduler = scheduler
         self.servers = servers
         self.weather = CLEAR
+        # How answers fare, where that differs: a voter's disk may be what takes the time (§5.6).
+        self.weather_of_answers: Optional[Weather] = None
         self.tell: Tell = lambda fate, sender, receiver, number, message: None
         self.tell_of_hold: Callable[[], None] = lambda: None
         self._messages = 0
@@ -113,7 +115,9 @@ class Network:
 
     # What ports do
 
-    def carry(self, sender: str, receiver: str, message: Message, deliver: Deliver) -> None:
+    def carry(
+        self, sender: str, receiver: str, message: Message, deliver: Deliver, is_answer: bool = False
+    ) -> None:
         """Have `deliver` called when and as often as `message` arrives."""
         refuse_to_wait_at_a_prompt(f"a message to {receiver}")
         self._messages += 1
@@ -124,7 +128,7 @@ class Network:
             self._held.setdefault((sender, receiver), []).append((message, deliver))
             self.tell_of_hold()
             return
-        weather = self.weather
+        weather = (self.weather_of_answers if is_answer else None) or self.weather
         if (sender, receiver) in self._cut or (weather.loss and self._dice.random() < weather.loss):
             self.tell(MessageLost, sender, receiver, number, message)
             return
@@ -222,7 +226,7 @@ class Port:
     def send_answer(self, receiver: str, answer: Any, respond: Callable[[Any], None]) -> None:
         """Send the answer on its way."""
         data = answer if isinstance(answer, Refused) else encode(answer)
-        self._network.carry(self._server, receiver, answer, lambda: respond(data))
+        self._network.carry(self._server, receiver, answer, lambda: respond(data), is_answer=True)
 
     def is_idle(self, handler: Handler) -> None:
         """Keep a thread for the next request of its sender."""
