@@ -11,6 +11,7 @@ from raft_threads import __version__
 from raft_threads.bench.arguments import add_bench
 from raft_threads.client_arguments import add_client_commands
 from raft_threads.diagram_command import add_diagram
+from raft_threads.figure_16.command import add_figure_16
 from raft_threads.history_command import add_check_history
 from raft_threads.operator_arguments import add_operator_commands
 from raft_threads.serve_arguments import add_serve
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_diagram(commands)
     add_check_history(commands)
     add_bench(commands)
+    add_figure_16(commands)
     return parser
 
 
