@@ -1,0 +1,1 @@
+"""What a reader has open beside the paper: worked by the servers of this project."""
