@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, NamedTuple, Optional
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
 
 from raft_threads import compaction, election, replication
 from raft_threads.companion.quiz import history
@@ -17,11 +18,12 @@ from raft_threads.log import Log, LogEntry
 from raft_threads.state import State
 
 
-class Break(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Break:
     """A rule left out: where its function is found, what is there instead, and how to say so.
 
-    `rule` is the function to read, where that is another one. `servers` and `weights` tell in which histories the rule
-    is missed, if in any (§5).
+    `rule` is the function to read, where that is another one. `servers`, the `weights` of steps, and the elections that
+    come first (candidate and voter, by position) tell in which histories the rule is missed; nobody knows where.
     """
 
     said: str
@@ -31,7 +33,8 @@ class Break(NamedTuple):
     instead: Any
     rule: Optional[Callable[..., Any]] = None
     servers: int = 3
-    weights: dict[str, int] = {}
+    weights: dict[str, int] = field(default_factory=dict)
+    opening: tuple[tuple[int, int], ...] = ()
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -96,6 +99,7 @@ HALF = Break(
 COUNTS_OLD_TERMS = Break(
     "A leader commits what a majority stores without a look at the entry's term.", "§5.4.2",
     replication, "advance_commit_index", commits_by_counting, weights={"stand": 4, "send": 1, "one": 4},
+    opening=((0, 1), (1, 2), (0, 2)),
 )
 NO_CONSISTENCY_CHECK = Break(
     "A follower takes entries whatever it has at prev_log_index.", "§5.3",

@@ -16,6 +16,8 @@ from raft_threads.messages import AppendEntries, RequestVote
 from raft_threads.state import Role, SafetyViolation, State
 
 MAX_BYTES = 100_000
+# Of those that a better log decides; else there would be hardly anything but those.
+SHARE_OF_HOPELESS_ELECTIONS_LEFT_OUT = 0.7
 
 
 class Step(Protocol):
@@ -140,7 +142,7 @@ class Send:
         if leading.role is not Role.LEADER:
             return None
         committed = leading.commit_index, following.commit_index
-        while leading.role is Role.LEADER:
+        for _ in range(leading.log.last_index + 2):
             request = replication.append_entries_request(leading, self.follower, self.entries, MAX_BYTES)
             history.sent.append((self.follower, request))
             reply = replication.handle_append_entries(following, request)
@@ -149,7 +151,9 @@ class Send:
             if reply.success:
                 news = commitments((self.leader, self.follower), committed, (leading, following))
                 return f"{self.leader} sends {self.follower} {contents_of(request)}{news}."
-        return f"{self.leader} sends {self.follower} a message, hears of term {leading.current_term} and steps down."
+            if leading.role is Role.FOLLOWER:
+                return f"{self.leader} sends {self.follower} a message, hears of term {reply.term} and steps down."
+        return f"{self.leader} sends {self.follower} messages, and each is refused."
 
 
 def contents_of(request: AppendEntries) -> str:
@@ -208,7 +212,7 @@ def draw_step(dice: random.Random, history: History, weights: dict[str, int]) ->
     """Return a step at random, of the kinds in `weights`: "stand", "command", "send", "one", "again", "restart"."""
     servers = list(history.servers)
     makers: dict[str, Callable[[], Step]] = {
-        "stand": lambda: draw_election(dice, servers),
+        "stand": lambda: draw_election(dice, history),
         "command": lambda: Command(dice.choice(leaders)),
         "send": lambda: draw_send(dice, dice.choice(leaders), servers, 9),
         "one": lambda: draw_send(dice, dice.choice(leaders), servers, 1),
@@ -220,11 +224,21 @@ def draw_step(dice: random.Random, history: History, weights: dict[str, int]) ->
     return makers[dice.choices(kinds, [weights[kind] for kind in kinds])[0]]()
 
 
-def draw_election(dice: random.Random, servers: Sequence[str]) -> Stand:
-    """Return an election with so many voters that it may be won."""
-    candidate = dice.choice(servers)
-    others = [server for server in servers if server != candidate]
-    return Stand(candidate, tuple(sorted(dice.sample(others, len(servers) // 2))))
+def draw_election(dice: random.Random, history: History) -> Stand:
+    """Return an election with so many voters that it may be won; mostly not one that terms or logs are sure to decide.
+    """
+    states = list(history.states.values())
+    candidate, *voters = dice.sample(states, 1 + len(states) // 2)
+    too_old = any(voter.current_term > candidate.current_term + 1 for voter in voters)
+    worse = any(last_entry(voter) > last_entry(candidate) for voter in voters)
+    if too_old or (worse and dice.random() < SHARE_OF_HOPELESS_ELECTIONS_LEFT_OUT):
+        return draw_election(dice, history)
+    return Stand(candidate.id, tuple(sorted(voter.id for voter in voters)))
+
+
+def last_entry(state: State) -> tuple[int, int]:
+    """Return the term and the index of a log's last entry."""
+    return state.log.last_term, state.log.last_index
 
 
 def draw_send(dice: random.Random, leader: str, servers: Sequence[str], entries: int) -> Send:
