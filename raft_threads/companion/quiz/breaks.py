@@ -14,7 +14,7 @@ from raft_threads import compaction, election, replication
 from raft_threads.companion.quiz import history
 from raft_threads.configuration import Configuration
 from raft_threads.disk import Disk
-from raft_threads.log import Log, LogEntry
+from raft_threads.log import Log, LogEntry, SnapshotMetadata
 from raft_threads.state import State
 
 
@@ -82,6 +82,21 @@ def forgets_the_last_entry(state: State) -> tuple[int, Optional[str], list[LogEn
     return state.current_term, state.voted_for, state.log.all_entries()[:-1]
 
 
+def commits_what_the_leader_has(state: State, leader_commit: int, last_new: int) -> None:
+    """Take over the leader's commit_index, whatever of that is here."""
+    state.commit_index = max(state.commit_index, leader_commit)
+
+
+def keeps_what_follows(state: State, metadata: SnapshotMetadata) -> bool:
+    """Put the snapshot in the place of as many entries, and keep the others."""
+    kept = [entry for entry in state.log.all_entries() if entry.index > metadata.last_included_index]
+    state.log.discard_all(metadata)
+    for entry in kept:
+        state.log.append(entry)
+    state.commit_index = max(state.commit_index, metadata.last_included_index)
+    return True
+
+
 USUAL = {"stand": 4, "command": 2, "send": 4}
 
 ANY_LOG = Break(
@@ -130,4 +145,26 @@ FORGETS_ENTRY = Break(
 LOSING = (
     ANY_LOG, VOTES_TWICE, HALF, COUNTS_OLD_TERMS, NO_CONSISTENCY_CHECK, NO_DELETION, ALWAYS_DELETES, STALE_IS_NEW,
     FORGETS_VOTE, FORGETS_ENTRY,
+)
+
+# Those that a follower's next step shows already.
+COMMITS_WHAT_THE_LEADER_HAS = Break(
+    "A follower takes over leader_commit as it is.", "§5.3",
+    replication, "follow_leader_commit", commits_what_the_leader_has,
+)
+NEVER_COMMITS = Break(
+    "A follower does not look at leader_commit.", "§5.3",
+    replication, "follow_leader_commit", lambda state, leader_commit, last_new: None,
+)
+ALWAYS_DISCARDS = Break(
+    "A snapshot that comes replaces the whole log.", "Fig. 13, rule 6",
+    compaction, "has_its_last_entry", lambda state, metadata: False,
+)
+NEVER_DISCARDS = Break(
+    "What follows a snapshot is kept, whether it agrees or not.", "Fig. 13, rule 7",
+    compaction, "install_snapshot", keeps_what_follows,
+)
+OLD_SNAPSHOTS_ARE_NEW = Break(
+    "A follower does not look whether it knows already what a snapshot holds.", "§7",
+    compaction, "is_known_already", lambda state, request: False,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from os.path import commonprefix
 
 from raft_threads.log import COMMAND, Log, LogEntry
 from raft_threads.log_drawing import Row, draw_rows
@@ -26,9 +27,15 @@ def log_of(terms: Iterable[int]) -> Log:
     return Log(entries_of(terms))
 
 
-def draw_terms(logs: Mapping[str, Sequence[int]], committed: int = 0) -> list[str]:
-    """Return a picture of the terms in `logs`, by server; up to `committed` entries are drawn as committed."""
-    return draw_rows([Row(server, entries_of(terms), committed) for server, terms in logs.items()])
+def draw_terms(logs: Mapping[str, Sequence[int]], committed: Sequence[int] = ()) -> list[str]:
+    """Return a picture of the terms in `logs`, by server; where they begin as what is `committed`, they are so drawn.
+    """
+    return draw_rows([Row(server, entries_of(terms), agreeing(terms, committed)) for server, terms in logs.items()])
+
+
+def agreeing(terms: Sequence[int], others: Sequence[int]) -> int:
+    """Return up to which index two rows of terms are the same."""
+    return len(commonprefix([list(terms), list(others)]))
 
 
 def draw_states(states: Iterable[State], titles: Sequence[str] = ()) -> list[str]:

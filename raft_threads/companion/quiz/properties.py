@@ -35,6 +35,11 @@ class Properties:
         """The highest index that any leader has committed so far."""
         return max(self._committed, default=0)
 
+    @property
+    def committed_terms(self) -> tuple[int, ...]:
+        """The terms of all that was committed so far."""
+        return tuple(entry.term for _, (entry, _) in sorted(self._committed.items()))
+
     def lost(self, history: History) -> Optional[tuple[str, str]]:
         """Return the first property of Fig. 3 that does not hold any more, and in which way; None if all hold."""
         for state in history.leaders():
