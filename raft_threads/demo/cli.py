@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.companion.quiz import command as quiz
 from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
@@ -115,16 +116,24 @@ SCENARIOS = {
     ),
 }
 
+# Commands with arguments of their own, for those who have the paper open; and what they show.
+COMPANION: dict[str, Callable[[list[str]], int]] = {"quiz": quiz.main}
+COMPANION_SHOWS = {"quiz": quiz.SHOWS}
+
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
     for stream in (sys.stdin, sys.stdout):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMPANION:
+        return COMPANION[argv[0]](argv[1:])
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
     if arguments.list:
         print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
+        print("\n".join(f"{name:14}{shows}" for name, shows in COMPANION_SHOWS.items()))
         return 0
     scenario = SCENARIOS[arguments.scenario]
     servers = scenario.servers if arguments.servers is None else arguments.servers

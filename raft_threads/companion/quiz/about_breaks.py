@@ -20,10 +20,11 @@ SHARE_OF_HARMLESS = 0.15
 
 
 class Loss(NamedTuple):
-    """The property that was lost first, in which way, and the history up to there; nothing may be lost."""
+    """The property that was lost first, in which way, and what happened up to there, step by step; or that none was."""
 
     name: str
     damage: str
+    told: list[str]
     history: History
 
 
@@ -62,16 +63,17 @@ def find_loss(dice: random.Random, broken: Break) -> list[Step]:
 def run(steps: Sequence[Step], servers: Sequence[str], *broken: Break) -> Optional[Loss]:
     """Return what the steps lead to; None if a server stops, or something is lost before the last step."""
     history, properties = History(servers), Properties()
+    told = []
     with left_out(*broken):
         try:
             for count, step in enumerate(steps, 1):
-                history.play(step)
+                told.append(history.told[-1] if history.play(step) else "This cannot happen.")
                 lost = properties.lost(history)
                 if lost is not None:
-                    return Loss(*lost, history) if count == len(steps) else None
+                    return Loss(*lost, told, history) if count == len(steps) else None
         except ACCIDENTS:
             return None
-    return Loss(NOTHING, "All five properties hold so far", history)
+    return Loss(NOTHING, "All five properties hold so far", told, history)
 
 
 def shortest(steps: list[Step], broken: Break) -> list[Step]:
@@ -96,7 +98,7 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
         [
             f"Servers that lack one rule, {broken.function.__name__} ({broken.sections}). {broken.said}",
             "This happens:",
-            [f"   {number}. {line}" for number, line in enumerate(loss.history.told, 1)],
+            numbered(loss.told),
             "Which property of Fig. 3 is lost first?",
         ],
         Choice([[name] for name in options], frozenset({options.index(loss.name)})),
@@ -106,10 +108,14 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
 
 
 def with_the_rule(steps: Sequence[Step], servers: Sequence[str], loss: Loss) -> list[Block]:
-    """Return how the same steps go with the rule in place: where it makes a difference first, and that all is well."""
+    """Return how the same steps go with the rule in place, which loses nothing."""
     sound = run(steps, servers)
     assert sound is not None and sound.name == NOTHING, sound
-    for number, (line, otherwise) in enumerate(zip(sound.history.told, loss.history.told), 1):
-        if line != otherwise:
-            return [f"With the rule in place step {number} goes so, and nothing is lost: {line}"]
-    return [] if loss.name == NOTHING else ["With the rule in place the same steps lose nothing."]
+    if sound.told == loss.told:
+        return ["With the rule in place the same happens, and nothing is lost."]
+    return ["With the rule in place it goes so, and nothing is lost:", numbered(sound.told)]
+
+
+def numbered(lines: Sequence[str]) -> list[str]:
+    """Return `lines` with their numbers."""
+    return [f"   {number}. {line}" for number, line in enumerate(lines, 1)]

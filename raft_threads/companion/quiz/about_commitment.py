@@ -74,6 +74,6 @@ def reason(before: State, after: State) -> list[Block]:
     if stored <= before.commit_index:
         return [f"{counted}, and that was known to be committed before."]
     return [
-        f"{counted}, but that entry is of term {term}, not {after.current_term}: entries of earlier terms are not committed "
-        "by counting (Fig. 8), only together with one of the leader's own."
+        f"{counted}, but that entry is of term {term}, not {after.current_term}: entries of earlier terms are not "
+        "committed by counting (Fig. 8), only together with one of the leader's own."
     ]

@@ -116,16 +116,17 @@ def what_is_committed(dice: random.Random) -> Question:
             replication.record_match(state, server, dice.choice((0, *range(first, state.log.last_index + 1))))
     replication.advance_commit_index(state)
     known = [f"{server}={state.match_index[server]}" for server in configuration.servers]
-    steps = [
-        f"entry {index}: stored by {shares(configuration, [each for each, at in state.match_index.items() if at >= index])}"
+    stored_by = {
+        index: [server for server, match in state.match_index.items() if match >= index]
         for index in range(first, state.log.last_index + 1)
-    ]
+    }
+    steps = [f"entry {index}: stored by {shares(configuration, servers)}" for index, servers in stored_by.items()]
     return Question(
         [
             f"S1 leads term {state.current_term} and has brought C_old,new into its log; it is entry 1. "
             f"Entries {first} to {state.log.last_index} are of its own term.",
             [*described(configuration), "", "match_index  " + "  ".join(known)],
-            "How far can S1 commit? (0: nothing)",
+            "How far can S1 commit while C_old,new is in force? (0: nothing)",
         ],
         Number(state.commit_index),
         ["An entry is committed once a majority of C_old and a majority of C_new store it:", steps],

@@ -41,7 +41,7 @@ def who_can_win(dice: random.Random) -> Question:
         ],
         Servers(SERVERS, frozenset(map(SERVERS.index, winners))),
         [
-            "A voter compares last terms first, then lengths, and denies its vote to whoever's log is worse than its own:",
+            "A voter compares last terms first, then lengths, and denies its vote to whoever's log is worse:",
             lines,
         ],
         [RESTRICTION, Rule(election.become_leader_if_elected, "§5.2")],
@@ -103,29 +103,35 @@ def ask_who_votes(history: History, before: dict[str, State], candidate: State) 
     save(candidate)
     request = election.vote_request(candidate)
     granting, reasons = [], []
-    for server in SERVERS:
-        if server == candidate.id:
-            continue
+    for server in sorted({*SERVERS} - {candidate.id}):
         reply = election.handle_request_vote(history.states[server], request)
-        if reply.vote_granted:
-            granting.append(server)
-        reasons.append(f"{server} {'votes for it' if reply.vote_granted else 'does not'}: {reason(before[server], candidate)}")
-    agreeing = candidate.configuration.is_majority({candidate.id, *granting})
-    outcome = f"With its own vote {candidate.id} has {1 + len(granting)} of 5, and is {'' if agreeing else 'not '}elected."
-    titles = [f"{state.id}  term {state.current_term}, voted for {state.voted_for or 'nobody'}" for state in before.values()]
+        said = "votes for it" if reply.vote_granted else "does not"
+        reasons.append(f"{server} {said}: {reason(before[server], candidate)}")
+        granting += [server] if reply.vote_granted else []
+    elected = "" if candidate.configuration.is_majority({candidate.id, *granting}) else "not "
+    outcome = f"With its own vote {candidate.id} has {1 + len(granting)} of 5, and is {elected}elected."
     why: list[Block] = [reasons, outcome]
     return Question(
         [
             "Five servers; each row tells the server's current_term and voted_for as well. Nobody has heard from a "
             "leader lately.",
-            draw_states(before.values(), titles),
-            f"The election timeout of {candidate.id} elapses, and it stands for term {request.term}. Which other servers "
-            "vote for it?",
+            draw_states(before.values(), [term_and_vote(state) for state in before.values()]),
+            f"The election timeout of {candidate.id} elapses, and it stands for term {request.term}. Which other "
+            "servers vote for it?",
         ],
         Servers(SERVERS, frozenset(map(SERVERS.index, granting))),
         why,
-        [Rule(election.grants_vote, "Fig. 2, RequestVote RPC"), Rule(election.has_not_voted_for_another, "§5.2"), RESTRICTION],
+        [
+            Rule(election.grants_vote, "Fig. 2, RequestVote RPC"),
+            Rule(election.has_not_voted_for_another, "§5.2"),
+            RESTRICTION,
+        ],
     )
+
+
+def term_and_vote(state: State) -> str:
+    """Return a server's name and its other persistent state (Fig. 2)."""
+    return f"{state.id}  term {state.current_term}, voted for {state.voted_for or 'nobody'}"
 
 
 def reason(voter: State, candidate: State) -> str:

@@ -44,7 +44,8 @@ class Outcome(NamedTuple):
 
     def told(self) -> str:
         """Return the outcome in a line."""
-        return f"success = {str(self.success).lower()}; its log is {row_of(self.terms)}; commit_index is {self.commit_index}"
+        success = str(self.success).lower()
+        return f"success = {success}; its log is {row_of(self.terms)}; commit_index is {self.commit_index}"
 
 
 def what_a_follower_does(dice: random.Random) -> Question:
@@ -83,12 +84,13 @@ def outcome_of(following: State, request: AppendEntries, broken: Sequence[Break]
 
 
 def wrong_outcomes(following: State, request: AppendEntries) -> dict[Outcome, str]:
-    """Return what servers would do that lack a rule, each with which; the right outcome is not among them."""
-    right, wrong = outcome_of(following, request), {}
+    """Return what servers would do that lack a rule, each with the mistake; the right outcome is not among them."""
+    right = outcome_of(following, request)
+    wrong: dict[Outcome, str] = {}
     for broken in MISTAKES:
         outcome = outcome_of(following, request, [broken])
-        if outcome not in (None, right) and outcome is not None:
-            wrong.setdefault(outcome, f"so it would be without {broken.function.__name__} ({broken.sections}).")
+        if outcome is not None and outcome != right:
+            wrong.setdefault(outcome, f"comes of a mistake. {broken.said}")
     return wrong
 
 
@@ -106,7 +108,7 @@ def ask(
     after = deepcopy(following)
     replication.handle_append_entries(after, request)
     why: list[Block] = [reason(following, request)]
-    why += [f"{letter}: {wrong[outcome]}" for letter, outcome in zip(LETTERS, options) if outcome in wrong]
+    why += [f"{letter} {wrong[outcome]}" for letter, outcome in zip(LETTERS, options) if outcome in wrong]
     why += [draw_states([leading, after])]
     return Question(
         [
@@ -115,9 +117,10 @@ def ask(
             [*draw_states([leading, following]), LEGEND],
             f"This AppendEntries of {leading.id} reaches {following.id}:",
             [
-                f"term {request.term}   prev_log_index {request.prev_log_index}   prev_log_term {request.prev_log_term}   "
-                f"entries [{', '.join(str(entry.term) for entry in request.entries)}]   leader_commit "
-                f"{request.leader_commit}"
+                f"term {request.term}   prev_log_index {request.prev_log_index}   "
+                f"prev_log_term {request.prev_log_term}   "
+                f"entries [{', '.join(str(entry.term) for entry in request.entries)}]   "
+                f"leader_commit {request.leader_commit}"
             ],
             f"What does {following.id} answer, and what does it hold then?",
         ],
@@ -143,9 +146,9 @@ def reason(following: State, request: AppendEntries) -> str:
     kept = f"no entry conflicts, so nothing is deleted, and what is there stays: {row_of(terms_of(log))}"
     deleted = f"entry {conflict} conflicts, so it goes, and all that follow it"
     return (
-        f"Rule 2 holds: entry {index} matches. Rule 3: {deleted if conflict else kept}. Rule 4: the entries that are not "
-        f"there yet are appended. Rule 5: commit_index is min({request.leader_commit}, {last_new}), as the last new entry "
-        f"is {last_new}, and never less than it was, {following.commit_index}."
+        f"Rule 2 holds: entry {index} matches. Rule 3: {deleted if conflict else kept}. Rule 4: the entries that are "
+        f"not there yet are appended. Rule 5: commit_index is min({request.leader_commit}, {last_new}), as the last "
+        f"new entry is {last_new}, and never less than it was, {following.commit_index}."
     )
 
 

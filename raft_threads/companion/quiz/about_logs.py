@@ -43,7 +43,9 @@ def which_logs_occur(dice: random.Random) -> Question:
     reasons = [reason_for(logs) for logs in pictures]
     why: list[Block] = []
     for letter, (text, way, _) in zip(LETTERS, reasons):
-        why += [f"{letter}: {text}", [f"   {line}" for line in way]]
+        why.append(f"{letter} {text}")
+        if way:
+            why.append([f"   {line}" for line in way])
     rules = list(dict.fromkeys(rule for _, _, rule in reasons if rule is not None)) or [RESTRICTION]
     return Question(
         [
@@ -92,14 +94,15 @@ def reason_for(logs: Logs) -> tuple[str, Sequence[str], Optional[Rule]]:
     if in_order(logs) in found:
         situation = found[in_order(logs)]
         names = names_in(logs, explorer.reached[situation].situation)
-        return "it can.", [renamed(line, names) for line in explorer.way_to(situation)], None
+        return "can occur:", [renamed(line, names) for line in explorer.way_to(situation)], None
     for log in logs:
         if goes_back(log):
-            return f"it cannot: a leader appends entries of its own term, so no log can be {row_of(log)}.", [], LEADERS_TERM
+            text = f"cannot: a leader appends entries of its own term, so no log can be {row_of(log)}."
+            return text, [], LEADERS_TERM
     for one, other in combinations(zip(SERVERS, logs), 2):
         clash = clash_of(one, other)
         if clash is not None:
-            return f"it cannot: {clash[0]}", [], clash[1]
+            return f"cannot: {clash[0]}", [], clash[1]
     return because_of_the_restriction(logs)
 
 
@@ -118,8 +121,8 @@ def clash_of(one: tuple[str, Terms], other: tuple[str, Terms]) -> Optional[tuple
         for index in range(min(len(log), len(another)), 0, -1):
             if log[index - 1] == another[index - 1] == term:
                 return (
-                    f"{first} and {second} both have an entry {index} of term {term}, so all before it must be the same "
-                    "(Log Matching): a follower takes entries only where the one before them matches.",
+                    f"{first} and {second} both have an entry {index} of term {term}, so all before it must be the "
+                    "same (Log Matching): a follower takes entries only where the one before them matches.",
                     CONSISTENCY_CHECK,
                 )
         return (
@@ -137,7 +140,7 @@ def because_of_the_restriction(logs: Logs) -> tuple[str, Sequence[str], Optional
     tried = len(all_that_can_happen(len(SERVERS), BOUNDS).reached)
     names = names_in(logs, reckless.reached[situation].situation)
     return (
-        f"it cannot: it is not among all {tried} situations that there are within these bounds. Only the election "
+        f"cannot: it is not among all {tried} situations that there are within these bounds. Only the election "
         "restriction is in the way; with voters that do not compare logs it would come about:",
         [renamed(line, names) for line in reckless.way_to(situation)],
         RESTRICTION,

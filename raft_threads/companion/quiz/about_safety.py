@@ -23,8 +23,8 @@ SERVERS = ("S1", "S2", "S3", "S4", "S5")
 STEPS = 16
 MOST_ENTRIES = 6
 WEIGHTS = {"stand": 3, "command": 2, "send": 3, "one": 4}
-# How many situations to look at for a future that loses an entry, and how many elections it may take.
-MOST_SITUATIONS = 600
+# How far to look for a future that loses an entry: situations, and terms. Where there is one, it is mostly near.
+MOST_SITUATIONS = 120
 MORE_TERMS = 2
 
 
@@ -75,8 +75,8 @@ def ask(history: History, terms: Terms, loss: list[str]) -> Question:
     if committed:
         told = next(line for line in history.told if f"all up to {committed} is committed" in line)
         why.append(
-            f"Entries up to {committed} were committed on the way here ({told.rstrip('.')}): an entry of the leader's own "
-            "term was on a majority. Whoever is elected later needs a vote of that majority, and so has them."
+            f"Entries up to {committed} were committed on the way here ({told.rstrip('.')}): an entry of the leader's "
+            "own term was on a majority. Whoever is elected later needs a vote of that majority, and so has them."
         )
     why += [
         f"Entry {committed + 1} can still be lost, for instance so:",

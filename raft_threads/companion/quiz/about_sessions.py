@@ -42,9 +42,9 @@ def what_is_the_counter(dice: random.Random) -> Question:
     why: list[Block] = ["Each entry, and what the servers answer when they apply it:", table]
     return Question(
         [
-            "Clients A and B increment the counter x, which is absent at first (0). This is the log, all of it committed; "
-            "an answer may get lost, and a client sends the command again then. 'first open' is the first number to "
-            "which the client has no answer yet.",
+            "Clients A and B increment the counter x, which is absent at first (0). This is the log, all of it "
+            "committed; an answer may get lost, and a client sends the command again then. 'first open' is the first "
+            "number to which the client has no answer yet.",
             lines,
             "What is x when all of it is applied?",
         ],

@@ -91,15 +91,15 @@ def receive(state: State, request: InstallSnapshot) -> None:
 
 
 def wrong_outcomes(state: State, request: InstallSnapshot, right: Outcome) -> dict[Outcome, str]:
-    """Return what servers would do that lack a rule, each with which."""
+    """Return what servers would do that lack a rule, each with the mistake."""
     wrong: dict[Outcome, str] = {}
     for broken in MISTAKES:
         outcome = outcome_without(state, request, broken)
         if outcome is not None and outcome != right:
-            wrong.setdefault(outcome, f"so it would be without {broken.function.__name__} ({broken.sections}).")
+            wrong.setdefault(outcome, f"comes of a mistake. {broken.said}")
     unchanged = Outcome(0, terms_of(state.log), state.commit_index)
     if unchanged != right:
-        wrong.setdefault(unchanged, "so it would be if nothing had come.")
+        wrong.setdefault(unchanged, "would be so if nothing had come.")
     return wrong
 
 
@@ -121,13 +121,14 @@ def ask(
     receive(after, request)
     text, rule = reason(state, request)
     why: list[Block] = [text]
-    why += [f"{letter}: {wrong[outcome]}" for letter, outcome in zip(LETTERS, options) if outcome in wrong]
+    why += [f"{letter} {wrong[outcome]}" for letter, outcome in zip(LETTERS, options) if outcome in wrong]
     why += [[*draw_states([after]), "[==] replaced by the snapshot"]]
     return Question(
         [
             [*draw_states([state]), LEGEND],
             f"The leader of term {request.term} sends S2 a snapshot, all of it in one chunk, with last_included_index "
-            f"{request.last_included_index} and last_included_term {request.last_included_term}. What does S2 hold then?",
+            f"{request.last_included_index} and last_included_term {request.last_included_term}. What does S2 hold "
+            "then?",
         ],
         Choice([[outcome.told()] for outcome in options], frozenset({options.index(right)})),
         why,

@@ -139,7 +139,7 @@ FORGETS_VOTE = Break(
 )
 FORGETS_ENTRY = Break(
     "A server answers before its newest entry is on the disk, and loses it in a crash.", "Fig. 2, persistent state",
-    history, "disk_of", forgets_the_last_entry, rule=Disk.save, weights={"stand": 4, "command": 2, "send": 4, "restart": 3},
+    history, "disk_of", forgets_the_last_entry, rule=Disk.save, weights={**USUAL, "restart": 3},
 )
 # Those that may cost one of the properties of Fig. 3.
 LOSING = (

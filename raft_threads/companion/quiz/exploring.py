@@ -22,6 +22,8 @@ from raft_threads.state import Role, State
 
 Terms = tuple[int, ...]
 
+ELECTED = "is elected for term {number} by {others}, and opens it with an entry"
+
 
 class Server(NamedTuple):
     """What counts of a server: that it leads, if it does, and the terms in its log."""
@@ -170,7 +172,7 @@ class Explorer:
             for term in range(newest + 1, self._bounds.terms + 1):
                 after = self._elect(situation[position], tuple(situation[each] for each in voters), term)
                 if after is not None:
-                    step = Step("is elected for term {number} by {others}, and opens it with an entry", position, voters, term)
+                    step = Step(ELECTED, position, voters, term)
                     yield step, replaced(situation, (position, *voters), after)
 
     def _doings_of_a_leader(self, situation: Situation, position: int) -> Iterator[tuple[Step, Situation]]:

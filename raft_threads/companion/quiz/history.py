@@ -53,7 +53,7 @@ class History:
 
     def leaders(self) -> list[State]:
         """Return those who take themselves for leaders."""
-        return [state for state in self.states.values() if state.role is Role.LEADER]
+        return [state for state in self.states.values() if leads(state)]
 
     def terms(self) -> dict[str, tuple[int, ...]]:
         """Return the row of terms in each log."""
@@ -63,6 +63,11 @@ class History:
 def terms_of(log: Log) -> tuple[int, ...]:
     """Return the terms of a log's entries, as Fig. 7 writes them."""
     return tuple(entry.term for entry in log.all_entries())
+
+
+def leads(state: State) -> bool:
+    """Return whether a server takes itself for the leader."""
+    return state.role is Role.LEADER
 
 
 def save(state: State) -> None:
@@ -88,7 +93,7 @@ class Stand:
     def play(self, history: History) -> Optional[str]:
         """A leader does not stand."""
         state = history.states[self.candidate]
-        if state.role is Role.LEADER:
+        if leads(state):
             return None
         election.begin_election(state)
         save(state)
@@ -96,10 +101,10 @@ class Stand:
         term, answers = state.current_term, []
         for voter in self.voters:
             request = election.vote_request(state)
-            if state.role is Role.CANDIDATE:
+            if election.awaits_vote_of(state, voter):
                 answers.append(self.ask(history, voter, request))
         save(state)
-        outcome = f"It leads term {term}." if state.role is Role.LEADER else "It does not lead."
+        outcome = f"It leads term {term}." if leads(state) else "It does not lead."
         return f"{self.candidate} stands for term {term}: {', '.join(answers)}. {outcome}"
 
     def ask(self, history: History, voter: str, request: RequestVote) -> str:
@@ -121,7 +126,7 @@ class Command:
     def play(self, history: History) -> Optional[str]:
         """Only a leader takes it."""
         state = history.states[self.leader]
-        if state.role is not Role.LEADER:
+        if not leads(state):
             return None
         entry = replication.append_command(state, b"%s's" % self.leader.encode())
         save(state)
@@ -139,7 +144,7 @@ class Send:
     def play(self, history: History) -> Optional[str]:
         """Without anything to send it is a heartbeat."""
         leading, following = history.states[self.leader], history.states[self.follower]
-        if leading.role is not Role.LEADER:
+        if not leads(leading):
             return None
         committed = leading.commit_index, following.commit_index
         for _ in range(leading.log.last_index + 2):
@@ -151,7 +156,7 @@ class Send:
             if reply.success:
                 news = commitments((self.leader, self.follower), committed, (leading, following))
                 return f"{self.leader} sends {self.follower} {contents_of(request)}{news}."
-            if leading.role is Role.FOLLOWER:
+            if not leads(leading):
                 return f"{self.leader} sends {self.follower} a message, hears of term {reply.term} and steps down."
         return f"{self.leader} sends {self.follower} messages, and each is refused."
 

@@ -76,7 +76,7 @@ class Properties:
         for state in history.leaders():
             _, before = self._leaders[state.current_term]
             if state.log.all_entries()[:len(before)] != before:
-                return f"{state.id}, leader of term {state.current_term}, does not have the entries any more that it had"
+                return f"{state.id}, leader of term {state.current_term}, does not hold any more what it held"
         return None
 
     def _log_matching(self, history: History) -> Optional[str]:
