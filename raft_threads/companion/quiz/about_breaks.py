@@ -79,13 +79,11 @@ def run(steps: Sequence[Step], servers: Sequence[str], *broken: Break) -> Option
 def shortest(steps: list[Step], broken: Break) -> list[Step]:
     """Return the steps without those that it happens without as well."""
     wanted = run(steps, servers_of(broken), broken)
-    position = len(steps) - 2
-    while position >= 0:
+    for position in range(len(steps) - 2, -1, -1):
         fewer = [*steps[:position], *steps[position + 1:]]
         loss = run(fewer, servers_of(broken), broken)
         if loss is not None and wanted is not None and loss.name == wanted.name:
-            steps = fewer
-        position -= 1
+            return shortest(fewer, broken)
     return steps
 
 
@@ -96,7 +94,7 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
     why: list[Block] = [f"{loss.damage}.", [*draw_states(loss.history.states.values()), LEGEND]]
     return Question(
         [
-            f"Servers that lack one rule, {broken.function.__name__} ({broken.sections}). {broken.said}",
+            f"One rule is missing, {broken.function.__name__} ({broken.sections}). {broken.said}",
             "This happens:",
             numbered(loss.told),
             "Which property of Fig. 3 is lost first?",
@@ -111,9 +109,10 @@ def with_the_rule(steps: Sequence[Step], servers: Sequence[str], loss: Loss) -> 
     """Return how the same steps go with the rule in place, which loses nothing."""
     sound = run(steps, servers)
     assert sound is not None and sound.name == NOTHING, sound
+    picture = draw_states(sound.history.states.values())
     if sound.told == loss.told:
-        return ["With the rule in place the same happens, and nothing is lost."]
-    return ["With the rule in place it goes so, and nothing is lost:", numbered(sound.told)]
+        return ["With the rule in place the same happens, and nothing is lost:", picture]
+    return ["With the rule in place it goes so, and nothing is lost:", numbered(sound.told), picture]
 
 
 def numbered(lines: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ MISTAKES = (
     NO_CONSISTENCY_CHECK, NO_DELETION, ALWAYS_DELETES, STALE_IS_NEW, COMMITS_WHAT_THE_LEADER_HAS, NEVER_COMMITS,
 )
 FEWEST_OPTIONS, MOST_OPTIONS = 3, 5
+STALE, REFUSED, TAKEN = "an older term", "no match", "taken"
 
 
 class Outcome(NamedTuple):
@@ -49,7 +50,8 @@ class Outcome(NamedTuple):
 
 
 def what_a_follower_does(dice: random.Random) -> Question:
-    """Ask what becomes of one AppendEntries."""
+    """Ask what becomes of one AppendEntries; each of the three ways that there are is as likely."""
+    wanted = dice.choice((STALE, REFUSED, TAKEN))
     while True:
         history = draw_history(dice, SERVERS, STEPS, WEIGHTS)
         leaders = [state for state in history.leaders() if state.log.last_index <= MOST_ENTRIES]
@@ -58,10 +60,12 @@ def what_a_follower_does(dice: random.Random) -> Question:
         leading = dice.choice(leaders)
         following = history.states[dice.choice([server for server in SERVERS if server != leading.id])]
         request = draw_request(dice, leading, following)
+        if following.log.last_index > MOST_ENTRIES or case_of(following, request) != wanted:
+            continue
         right = outcome_of(following, request)
         wrong = wrong_outcomes(following, request)
         assert right is not None
-        if following.log.last_index <= MOST_ENTRIES and 1 + len(wrong) >= FEWEST_OPTIONS:
+        if 1 + len(wrong) >= FEWEST_OPTIONS:
             return ask(dice, leading, following, request, right, wrong)
 
 
@@ -70,6 +74,14 @@ def draw_request(dice: random.Random, leading: State, following: State) -> Appen
     sender = deepcopy(leading)
     sender.next_index[following.id] = dice.randint(1, leading.log.last_index + 1)
     return replication.append_entries_request(sender, following.id, dice.choice((1, 2, 9)), MAX_BYTES)
+
+
+def case_of(following: State, request: AppendEntries) -> str:
+    """Return which way the follower will go, asking its rules."""
+    if election.is_stale(following, request.term):
+        return STALE
+    matches = replication.matches_previous_entry(following.log, request.prev_log_index, request.prev_log_term)
+    return TAKEN if matches else REFUSED
 
 
 def outcome_of(following: State, request: AppendEntries, broken: Sequence[Break] = ()) -> Optional[Outcome]:
@@ -91,6 +103,12 @@ def wrong_outcomes(following: State, request: AppendEntries) -> dict[Outcome, st
         outcome = outcome_of(following, request, [broken])
         if outcome is not None and outcome != right:
             wrong.setdefault(outcome, f"comes of a mistake. {broken.said}")
+    assert right is not None
+    if not right.success:
+        cut = right._replace(terms=right.terms[:max(following.commit_index, request.prev_log_index - 1)])
+        wrong.setdefault(cut, "deletes, which only a real conflict with a new entry may do (rule 3).")
+        wrong.setdefault(right._replace(success=True), "would have the leader believe that the entries are stored.")
+        wrong.pop(right, None)
     return wrong
 
 
@@ -133,9 +151,10 @@ def ask(
 def reason(following: State, request: AppendEntries) -> str:
     """Return which of the receiver's rules decide, asking each of them."""
     log, index = following.log, request.prev_log_index
-    if election.is_stale(following, request.term):
+    case = case_of(following, request)
+    if case == STALE:
         return f"Rule 1: term {request.term} is older than {following.current_term}. Nothing else counts."
-    if not replication.matches_previous_entry(log, index, request.prev_log_term):
+    if case == REFUSED:
         held = log.term_at(index)
         return (
             f"Rule 2: the entry before the new ones is {index}, of term {request.prev_log_term}; {following.id} has "
@@ -154,11 +173,12 @@ def reason(following: State, request: AppendEntries) -> str:
 
 def rules_for(following: State, request: AppendEntries) -> list[Rule]:
     """Return the rules that decide."""
-    rules = [Rule(replication.handle_append_entries, "Fig. 2, AppendEntries RPC")]
-    if election.is_stale(following, request.term):
-        return [*rules, Rule(election.is_stale, "§5.1")]
-    if not replication.matches_previous_entry(following.log, request.prev_log_index, request.prev_log_term):
-        return [*rules, Rule(replication.matches_previous_entry, "§5.3")]
-    return [
-        *rules, Rule(replication.delete_conflicting_entries, "§5.3"), Rule(replication.follow_leader_commit, "§5.3")
-    ]
+    decisive = {
+        STALE: [Rule(election.is_stale, "§5.1")],
+        REFUSED: [Rule(replication.matches_previous_entry, "§5.3")],
+        TAKEN: [
+            Rule(replication.delete_conflicting_entries, "§5.3"), Rule(replication.follow_leader_commit, "§5.3")
+        ],
+    }
+    handler = Rule(replication.handle_append_entries, "Fig. 2, AppendEntries RPC")
+    return [handler, *decisive[case_of(following, request)]]

@@ -61,6 +61,7 @@ def lose(logs: Sequence[Terms], prefix: Terms) -> Optional[list[str]]:
     explorer = Explorer(Bounds(last_term + MORE_TERMS, max(map(len, logs)) + MORE_TERMS))
 
     def is_lost(situation: Situation) -> bool:
+        """Return whether somebody leads without it."""
         return any(server.leads and server.log[:len(prefix)] != prefix for server in situation)
 
     lost = first_where(explorer, start, is_lost, MOST_SITUATIONS)
