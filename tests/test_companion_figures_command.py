@@ -14,6 +14,7 @@ from processes import ROOT
 from terminals import Terminal
 
 from raft_threads import election, kv, replication
+from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.figures.command import FIGURES, present
 from raft_threads.companion.figures.page import Page
 from raft_threads.companion.figures.scene import Stop, first_line
@@ -144,7 +145,7 @@ def test_what_a_figure_prints_can_be_typed_at_pdbs_prompt() -> None:
 def test_the_page_names_every_figure_that_there_is() -> None:
     """docs/figures.md: a row for each command."""
     assert re.findall(r"^\| `python3 run_demo\.py (figure-\d+)` \|", PAGE, re.MULTILINE) == [*FIGURES, "figure-16"]
-    assert all(name in cli.COMPANION for name in FIGURES)
+    assert all(name in COMPANION for name in FIGURES)
 
 
 def test_the_pages_sample_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

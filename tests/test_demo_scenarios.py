@@ -15,7 +15,7 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar
 import pytest
 from beforehand import Beforehand
 
-from raft_threads.companion.figures.command import FIGURES
+from raft_threads.companion.commands import COMPANION
 from raft_threads.demo.cli import main
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -184,11 +184,11 @@ def test_the_server_with_the_shortest_timeout_wins_and_the_seed_decides_which(pe
 
 
 def test_the_list_names_every_scenario(capsys: pytest.CaptureFixture[str]) -> None:
-    """docs/demo.md: --list; after the scenarios come the figures of docs/figures.md."""
+    """docs/demo.md: --list; after the scenarios comes what goes with the paper."""
     assert main(["--list"]) == 0
     every_name = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    names = [name for name in every_name if not name.startswith("figure-")]
-    assert every_name == [*names, *FIGURES, "figure-16"]
+    names = [name for name in every_name if name not in COMPANION]
+    assert every_name == [*names, *COMPANION]
     assert " ".join(names) == (
         "story election split-vote replication leader-crash partition membership snapshot exactly-once pre-vote "
         "check-quorum transfer processes shell"

@@ -1,1 +1,1 @@
-"""Beside the paper: its figures, played; its rules as data, each with the function that is the rule and its tests."""
+"""What a reader has open beside the paper: its figures, played; its rules, with their code and their tests; a quiz."""

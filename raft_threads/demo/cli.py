@@ -12,8 +12,7 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
-from raft_threads.companion.figures.command import COMMANDS as FIGURE_COMMANDS
-from raft_threads.companion.figures.command import FIGURES
+from raft_threads.companion.commands import COMPANION
 from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
@@ -118,17 +117,6 @@ SCENARIOS = {
 }
 
 
-def figure_16(argv: list[str]) -> int:
-    """Measure what Fig. 16 shows: a command of the package, as it is no story of one cluster."""
-    from raft_threads.__main__ import main as raft_threads
-
-    return raft_threads(["figure-16", *argv])
-
-
-# Commands with arguments of their own, for those who have the paper open.
-COMPANION: dict[str, Callable[[list[str]], int]] = {**FIGURE_COMMANDS, "figure-16": figure_16}
-
-
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
     for stream in (sys.stdin, sys.stdout):
@@ -136,13 +124,12 @@ def main(argv: Optional[list[str]] = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMPANION:
-        return COMPANION[argv[0]](argv[1:])
+        return COMPANION[argv[0]].main(argv[1:])
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
         print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
-        print("\n".join(f"{name:14}{figure.shows}" for name, figure in FIGURES.items()))
-        print(f"{'figure-16':14}how long it takes to replace a crashed leader; some minutes (docs/figure-16.md)")
+        print("\n".join(f"{name:14}{command.shows}" for name, command in COMPANION.items()))
         return 0
     if arguments.scenario in COMPANION:
         parser.error(f"{arguments.scenario} stands first, and what it takes after it: see {arguments.scenario} --help")
