@@ -16,7 +16,7 @@ from raft_threads.bench.floor import Floor, measure_floor
 from raft_threads.bench.growth import Finding, growth
 from raft_threads.bench.harm import harm
 from raft_threads.bench.machine import describe
-from raft_threads.bench.processes import BenchFailed, Cluster
+from raft_threads.bench.processes import BenchFailed, Cluster, fresh
 from raft_threads.bench.report import (
     Progress,
     as_json,
@@ -27,7 +27,7 @@ from raft_threads.bench.report import (
 )
 from raft_threads.bench.rounds import Round, median
 from raft_threads.bench.stores import LoadFailed
-from raft_threads.bench.works import PEERS, SMALL, WORKS, Measured, Settings, Work, fresh, measure, spawn, work_name
+from raft_threads.bench.works import PEERS, SMALL, WORKS, Measured, Settings, Work, measure, spawn, work_name
 from raft_threads.rpc_server import CannotListen
 from raft_threads.simulation.command import speeds
 from raft_threads.storage import StorageError

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from raft_threads import kv
 from raft_threads.bench.in_process import PATIENCE, InProcessLoad, leader_here, measured
 from raft_threads.bench.machine import memory_bytes
-from raft_threads.bench.processes import Cluster
+from raft_threads.bench.processes import Cluster, fresh
 from raft_threads.bench.rounds import Round, median_round
-from raft_threads.bench.works import SMALL, Settings, fresh, measure, spawn, warm_up
+from raft_threads.bench.works import SMALL, Settings, measure, spawn, warm_up
 from raft_threads.node import Node
 from raft_threads.server_reports import ServerReport
 

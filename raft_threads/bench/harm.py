@@ -16,10 +16,10 @@ from typing import Callable
 
 from raft_threads import kv
 from raft_threads.bench.growth import CLIENTS, Finding
-from raft_threads.bench.processes import Cluster
+from raft_threads.bench.processes import Cluster, fresh
 from raft_threads.bench.rounds import median
 from raft_threads.bench.stores import PATIENCE, OurStore
-from raft_threads.bench.works import SMALL, Settings, fresh, measure, spawn
+from raft_threads.bench.works import SMALL, Settings, measure, spawn
 from raft_threads.client import Client, ClientError
 from raft_threads.client_messages import Query
 from raft_threads.wire import encode

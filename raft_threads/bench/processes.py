@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -25,6 +28,16 @@ Finder = Callable[[dict[str, ServerReport]], Optional[str]]
 
 class BenchFailed(Exception):
     """The benchmark cannot go on. The text says why in one line."""
+
+
+@contextmanager
+def fresh(directory: Path) -> Iterator[str]:
+    """Make a directory in `directory` for one cluster, which goes in the end, with all that is in it by then."""
+    name = tempfile.mkdtemp(prefix="bench-", dir=directory)
+    try:
+        yield name
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
 
 
 class Cluster:

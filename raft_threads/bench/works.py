@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,7 +11,7 @@ from typing import Callable, NamedTuple
 from raft_threads.bench.etcd_peer import EtcdCluster
 from raft_threads.bench.in_process import InProcessLoad, run_in_process
 from raft_threads.bench.load import Load, run_load
-from raft_threads.bench.processes import Cluster
+from raft_threads.bench.processes import Cluster, fresh
 from raft_threads.bench.pysyncobj_peer import PySyncObjCluster
 from raft_threads.bench.rounds import Round
 from raft_threads.bench.stores import EtcdStore, OurStore
@@ -45,11 +44,6 @@ def warm_up(seconds: float) -> float:
 def spawn() -> ProcessPoolExecutor:
     """Return a process for the load; nothing of ours is in it yet."""
     return ProcessPoolExecutor(1, get_context("spawn"))
-
-
-def fresh(directory: Path) -> tempfile.TemporaryDirectory[str]:
-    """Return a directory for one cluster, which goes when it is closed."""
-    return tempfile.TemporaryDirectory(prefix="bench-", dir=directory, ignore_cleanup_errors=True)
 
 
 def work_name(operation: str, how_many: str, value_bytes: int) -> str:

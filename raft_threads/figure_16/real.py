@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional, TextIO
 
-from raft_threads.bench.processes import BenchFailed, Cluster
+from raft_threads.bench.processes import BenchFailed, Cluster, fresh
 from raft_threads.client_messages import Hello, ServerStatus, StatusRequest
 from raft_threads.connection import CannotConnect, Connection, ConnectionLost
 from raft_threads.figure_16.lines import Line
@@ -94,7 +94,7 @@ def measure_real(lines: Sequence[Line], trials: int, limit: float, progress_to: 
 
 def measure_line(line: Line, trials: int, limit: float, progress: Progress) -> list[Sample]:
     """Kill so many leaders of one cluster. Raises BenchFailed when leaders do not stay."""
-    with tempfile.TemporaryDirectory(prefix="figure-16-", ignore_cleanup_errors=True) as name:
+    with fresh(Path(tempfile.gettempdir())) as name:
         timing = ["--election-timeout", line.name, "--heartbeat-interval", f"{line.shortest / 2:g}"]
         with Cluster(Path(name), SERVERS, arguments=timing) as cluster:
             watch = Watch(cluster)
