@@ -173,7 +173,8 @@ def test_a_step_over_a_line_that_waits_comes_back_to_this_thread(command: str) -
         while " at " not in answer:  # `step` first leads into what is called for the arguments
             answer = terminal.ask(command)
         assert f"{stopped.group(1)} at 0.002000 s" in answer, "a message takes a millisecond"
-        assert "with monitor.unlocked():" in answer
+        if sys.version_info >= (3, 10):  # older ones do not come by the end of a `with` again
+            assert "with monitor.unlocked():" in answer
         while "_answered(request, reply)" not in answer:  # `step` first leads through what takes the lock again
             answer = terminal.ask(command)
             assert "scheduler.py" not in answer and "primitives.py" not in answer

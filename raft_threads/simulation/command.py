@@ -88,7 +88,7 @@ def simulate_one(plan: Plan, trace_path: Optional[Path], diagram_path: Optional[
     tell(plan, result)
     try:
         if trace_path is not None:
-            trace_path.write_text(lines.getvalue(), encoding="ascii", newline="\n")
+            trace_path.write_bytes(lines.getvalue().encode("ascii"))
             print(f"trace: {trace_path}")
         if diagram_path is not None:
             drawn = Run(read_trace(lines.getvalue().splitlines(keepends=True)))
