@@ -1,0 +1,18 @@
+"""How each rule is left out, by its id."""
+
+from __future__ import annotations
+
+from raft_threads.companion import breaks_of_elections, breaks_of_logs, breaks_of_state
+from raft_threads.companion.breaking import Break
+
+BREAKS: dict[str, Break] = {
+    each.rule: each
+    for breaks in (
+        breaks_of_state.BREAKS,
+        breaks_of_elections.REQUEST_VOTE,
+        breaks_of_elections.SERVERS,
+        breaks_of_logs.APPEND_ENTRIES,
+        breaks_of_logs.LEADERS,
+    )
+    for each in breaks
+}

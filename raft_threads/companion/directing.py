@@ -1,0 +1,81 @@
+"""Words for schedules, beside those of `SimulatedCluster`: who stands and may lose, what must happen, what must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Callable
+
+from raft_threads.companion.figure_3 import LIVENESS, Lost
+from raft_threads.messages import AppendEntries, InstallSnapshot, RequestVote
+from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.state import Role
+from raft_threads.timing import Timing
+from raft_threads.wire import Message
+
+# The paper's timeouts, for schedules in which servers time out by themselves.
+PAPER = Timing(0.150, 0.300, 0.050)
+
+
+def leads(cluster: SimulatedCluster, server: str) -> bool:
+    """Return whether a server takes itself for the leader."""
+    return cluster.state(server).role is Role.LEADER
+
+
+def stand(cluster: SimulatedCluster, server: str, seconds: float = 0.1) -> bool:
+    """Have `server` stand for election once; return whether it leads within so many virtual seconds."""
+    cluster.time_out(server)
+    with suppress(TimeoutError):
+        cluster.run_until(lambda: leads(cluster, server), f"{server} leads", timeout=seconds)
+    return leads(cluster, server)
+
+
+def restart(cluster: SimulatedCluster, *servers: str) -> None:
+    """Start servers from what their disks hold, and wait until they are up."""
+    for server in servers:
+        cluster.restart(server)
+    cluster.run_until(lambda: all(map(cluster.stream.is_up, servers)), f"{', '.join(servers)} are up")
+
+
+def must(cluster: SimulatedCluster, holds: Callable[[], bool], what: str, seconds: float = 1.0) -> None:
+    """Let the cluster run until `holds()`. Raises Lost, liveness, if it does not within so many virtual seconds.
+
+    `what` completes a sentence: "within 1 s it never comes to this: ...".
+    """
+    try:
+        cluster.run_until(holds, what, timeout=seconds)
+    except TimeoutError as error:
+        raise Lost(LIVENESS, f"within {seconds:g} s it does not come to this: {what}") from error
+
+
+def must_stay(cluster: SimulatedCluster, holds: Callable[[], bool], what: str, seconds: float = 2.0) -> None:
+    """Let the cluster run for so many virtual seconds. Raises Lost, liveness, if `holds()` becomes false: `what`."""
+    with suppress(TimeoutError):
+        cluster.run_until(lambda: not holds(), what, timeout=seconds)
+        raise Lost(LIVENESS, what)
+
+
+def terms(cluster: SimulatedCluster) -> list[int]:
+    """Return the terms of the running servers."""
+    return [cluster.state(server).current_term for server in cluster.running]
+
+
+def hold(cluster: SimulatedCluster, sender: str, receivers: Sequence[str], which: Callable[[Message], bool]) -> None:
+    """Keep messages from `sender` to each of `receivers` until they are released."""
+    for receiver in receivers:
+        cluster.network.hold(sender, receiver, which)
+
+
+def is_append(message: Message) -> bool:
+    """Say whether a message is an AppendEntries."""
+    return isinstance(message, AppendEntries)
+
+
+def is_vote_request(message: Message) -> bool:
+    """Say whether a message is a RequestVote."""
+    return isinstance(message, RequestVote)
+
+
+def is_chunk(message: Message) -> bool:
+    """Say whether a message carries a part of a snapshot."""
+    return isinstance(message, InstallSnapshot)
