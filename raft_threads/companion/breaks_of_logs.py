@@ -9,7 +9,7 @@ from unittest import mock
 
 from raft_threads import election, kv, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import PAPER, is_append, leads, must, restart, stand
+from raft_threads.companion.directing import PAPER, begin, is_append, leads, must, restart, stand, win
 from raft_threads.companion.breaks_of_elections import a_leader_is_heard
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.log import Log, LogEntry
@@ -46,8 +46,7 @@ def carries(index: int, message: Message) -> bool:
 
 def a_deposed_leader_is_heard_late(cluster: SimulatedCluster) -> str:
     """n1's entry 2 of term 1 reaches n3 only after n2 was elected, and has committed an entry 2 of term 2 with n3."""
-    cluster.elect("n1")
-    cluster.wait_until_applied_everywhere()
+    begin(cluster, "n1")
     cluster.network.hold("n1", "n3", lambda message: carries(2, message))
     cluster.cut_one_way([("n1", "n2"), ("n2", "n1")])
     cluster.propose(b"lost", via="n1")
@@ -59,6 +58,7 @@ def a_deposed_leader_is_heard_late(cluster: SimulatedCluster) -> str:
     cluster.run_for(0.01)
     cluster.crash("n2")
     cluster.heal()
+    cluster.run_until(lambda: not leads(cluster, "n1"), "n1 hears of term 2")
     stand(cluster, "n1")
     return "n3 refused what comes from an older term, kept the committed entry, and did not vote for n1."
 
@@ -70,8 +70,7 @@ def take_entries_behind_anything(log: Log, prev_log_index: int, prev_log_term: i
 
 def leave_a_leader_behind(cluster: SimulatedCluster) -> None:
     """n1 has an entry 2 of term 1 that nobody else has; n2 is elected without n1, and commits an entry 2 of term 2."""
-    cluster.elect("n1")
-    cluster.wait_until_applied_everywhere()
+    begin(cluster, "n1")
     cluster.isolate("n1")
     cluster.propose(b"lost", via="n1")
     stand(cluster, "n2")
@@ -155,7 +154,7 @@ def an_entry_does_not_leave_its_leader(cluster: SimulatedCluster) -> str:
     """n1 commits its first entry, and has a second one that nobody else gets; then n2 takes over."""
     for follower in ("n2", "n3"):
         cluster.network.hold("n1", follower, lambda message: carries(2, message))
-    stand(cluster, "n1", 0.01)
+    stand(cluster, "n1")
     cluster.propose(b"lost", via="n1")
     cluster.run_until(lambda: cluster.state("n1").last_applied >= 1, "n1 applies its first entry")
     cluster.isolate("n1")
@@ -183,8 +182,7 @@ def answer_at_once(self: Node, kind: str, body: bytes, timeout: float) -> tuple[
 
 def a_client_asks_a_leader_that_is_cut_off(cluster: SimulatedCluster) -> str:
     """A client sets x at n1, which has just been cut off from n2 and n3; n2 is elected, and a client reads x there."""
-    cluster.elect("n1")
-    cluster.wait_until_applied_everywhere()
+    begin(cluster, "n1")
     cluster.isolate("n1")
     with suppress(OutcomeUnknown):
         cluster.execute(kv.put_command("x", "1"), via="n1", timeout=0.1)
@@ -243,23 +241,19 @@ def figure_8_with_three_servers(cluster: SimulatedCluster) -> str:
     for leader in ("n1", "n3"):
         cluster.network.hold(leader, "n2", is_append)
         cluster.connect_only(leader, "n2")
-        stand(cluster, leader)
-        cluster.run_until(lambda: cluster.state(leader).is_saved(), "its disk has its first entry")  # noqa: B023
+        win(cluster, leader)
+        cluster.run_until(cluster.state(leader).is_saved, "its disk has its first entry")
         cluster.crash(leader)
     restart(cluster, "n1")
-    cluster.network.hold("n1", "n2", lambda message: carries(2, message))
+    # The first try finds out that n2 has no entry 1 yet.
+    cluster.network.hold("n1", "n2", lambda message: carries(2, message) and cluster.terms_of("n2") == [1])
     cluster.connect_only("n1", "n2")
-    stand(cluster, "n1")
-    if not leads(cluster, "n1"):
-        stand(cluster, "n1")
+    win(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").match_index["n2"] == 1, "n2 has n1's entry 1")
     cluster.crash("n1")
     restart(cluster, "n3")
     cluster.connect_only("n2", "n3")
-    stand(cluster, "n3")
-    if not leads(cluster, "n3"):
-        stand(cluster, "n3")
-    assert leads(cluster, "n3")
+    win(cluster, "n3")
     return "n1 did not take its old entry for committed, so nothing was lost when n3 replaced it on n2."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from raft_threads import election
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import hold, is_append, leads, restart, stand
+from raft_threads.companion.directing import begin, hold, is_append, restart, win, stand
 from raft_threads.companion.figure_3 import LINEARIZABILITY, Lost
 from raft_threads.disk import Disk
 from raft_threads.server_invariants import ELECTION_SAFETY, LEADER_COMPLETENESS, STATE_MACHINE_SAFETY
@@ -63,8 +63,7 @@ def is_saved_without_its_log(self: State) -> bool:
 
 def the_followers_crash(cluster: SimulatedCluster) -> str:
     """n1 commits an entry with n2, which crashes; then n1 is cut off, and n2 and n3 go on."""
-    cluster.connect_only("n1", "n2", "n3")
-    cluster.elect("n1")
+    begin(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").commit_index == 1, "n1 commits its first entry")
     cluster.isolate("n1")
     for follower in ("n2", "n3"):
@@ -85,13 +84,12 @@ def take_what_is_saved_for_committed(self: State, servers: Iterable[str]) -> Non
 
 def an_old_leader_restarts(cluster: SimulatedCluster) -> str:
     """n1 appends an entry that nobody else has, and crashes; n2 commits another one at its index; n1 starts again."""
-    cluster.elect("n1")
-    cluster.run_until(lambda: cluster.state("n2").log.last_index == 1 == cluster.state("n3").log.last_index, "all have 1")
+    begin(cluster, "n1")
     cluster.isolate("n1")
     cluster.propose(b"lost", via="n1")
     cluster.run_until(lambda: cluster.state("n1").is_saved(), "n1's disk has it")
     cluster.crash("n1")
-    cluster.elect("n2")
+    win(cluster, "n2")
     cluster.run_until(lambda: cluster.state("n2").last_applied == 2, "n2 commits an entry 2 of its own, and applies it")
     restart(cluster, "n1")
     cluster.run_for(0.01)
@@ -108,11 +106,11 @@ def take_what_is_saved_for_applied(self: State, servers: Iterable[str]) -> None:
 
 def a_server_restarts_and_leads(cluster: SimulatedCluster) -> str:
     """A client sets x; n1, which has applied that, crashes, starts again, is elected, and answers a read."""
-    cluster.elect("n1")
+    win(cluster, "n1")
     cluster.put("x", "1")
     cluster.crash("n1")
     restart(cluster, "n1")
-    cluster.elect("n1")
+    win(cluster, "n1")
     value = cluster.read("x", "n1")
     if value != "1":
         raise Lost(LINEARIZABILITY, f"x was set to 1, and then a client read {value}")
@@ -146,11 +144,10 @@ def a_new_leader_is_cut_off_at_once(cluster: SimulatedCluster) -> str:
     """n1 is elected, and cut off before its first entry has reached anybody; n2 is elected."""
     for follower in ("n2", "n3"):
         cluster.network.hold("n1", follower, is_append)
-    stand(cluster, "n1")
+    win(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").is_saved(), "n1's disk has its first entry")
     cluster.isolate("n1")
-    stand(cluster, "n2")
-    assert leads(cluster, "n2")
+    win(cluster, "n2")
     return "n2 was elected without n1's entry, which n1 did not take for committed."
 
 

@@ -22,12 +22,26 @@ def leads(cluster: SimulatedCluster, server: str) -> bool:
     return cluster.state(server).role is Role.LEADER
 
 
-def stand(cluster: SimulatedCluster, server: str, seconds: float = 0.1) -> bool:
+def stand(cluster: SimulatedCluster, server: str, seconds: float = 0.02) -> bool:
     """Have `server` stand for election once; return whether it leads within so many virtual seconds."""
     cluster.time_out(server)
     with suppress(TimeoutError):
         cluster.run_until(lambda: leads(cluster, server), f"{server} leads", timeout=seconds)
     return leads(cluster, server)
+
+
+def win(cluster: SimulatedCluster, server: str) -> None:
+    """Have `server` stand until it leads: others may have given away their votes of the first terms."""
+    assert any(stand(cluster, server) for _ in range(5)), f"{server} is not elected\n{cluster.picture()}"
+
+
+def begin(cluster: SimulatedCluster, leader: str) -> None:
+    """Have `leader` elected, and its first entry stored by everybody."""
+    win(cluster, leader)
+    cluster.run_until(
+        lambda: all(cluster.state(server).log.last_index == 1 for server in cluster.bootstrap.servers),
+        "all store the first entry",
+    )
 
 
 def restart(cluster: SimulatedCluster, *servers: str) -> None:
