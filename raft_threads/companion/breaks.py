@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from raft_threads.companion import breaks_of_elections, breaks_of_logs, breaks_of_state
+from raft_threads.companion import (
+    breaks_of_clients,
+    breaks_of_elections,
+    breaks_of_logs,
+    breaks_of_membership,
+    breaks_of_snapshots,
+    breaks_of_state,
+)
 from raft_threads.companion.breaking import Break
 
 BREAKS: dict[str, Break] = {
@@ -13,6 +20,10 @@ BREAKS: dict[str, Break] = {
         breaks_of_elections.SERVERS,
         breaks_of_logs.APPEND_ENTRIES,
         breaks_of_logs.LEADERS,
+        breaks_of_snapshots.FIGURE_13,
+        breaks_of_membership.BREAKS,
+        breaks_of_snapshots.SECTION_7,
+        breaks_of_clients.BREAKS,
     )
     for each in breaks
 }

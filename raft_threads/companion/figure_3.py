@@ -121,23 +121,23 @@ def entries_of(state: State) -> dict[int, LogEntry]:
 
 
 def check_log_matching(one: State, other: State) -> None:
-    """Logs that have an entry of the same index and term in common are the same up to there."""
+    """Logs that have an entry of the same index and term in common are the same up to there.
+
+    Of what a snapshot has replaced only the last entry's term is known.
+    """
     differs_at = 0
-    theirs = entries_of(other)
-    for entry in one.log.all_entries():
-        their = theirs.get(entry.index)
-        if their is None:
-            continue
-        if differs_at and their.term == entry.term:
+    first = max(one.log.start.last_included_index, other.log.start.last_included_index, 1)
+    for index in range(first, min(one.log.last_index, other.log.last_index) + 1):
+        if one.log.term_at(index) != other.log.term_at(index):
+            differs_at = differs_at or index
+        elif differs_at:
             raise Lost(
                 LOG_MATCHING,
-                f"{one.id} and {other.id} both have entry {entry.index} of term {entry.term}, "
+                f"{one.id} and {other.id} both have entry {index} of term {one.log.term_at(index)}, "
                 f"and different entries at index {differs_at}",
             )
-        if their != entry:
-            differs_at = differs_at or entry.index
-            if their.term == entry.term:
-                raise Lost(
-                    LOG_MATCHING,
-                    f"{one.id} and {other.id} have different entries of term {entry.term} at index {entry.index}",
-                )
+        elif index > first and one.log.entry_at(index) != other.log.entry_at(index):
+            raise Lost(
+                LOG_MATCHING,
+                f"{one.id} and {other.id} have different entries of term {one.log.term_at(index)} at index {index}",
+            )
