@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple, Optional
 from unittest import mock
 
+from raft_threads.companion.directing import QUICK
 from raft_threads.companion.figure_3 import FigureThree, Lost
 from raft_threads.companion.rules import resolve
 from raft_threads.simulation.cluster import SimulatedCluster
@@ -89,7 +90,7 @@ def run(schedule: Schedule, swaps: tuple[Swap, ...] = ()) -> Outcome:
             observers=[judge],
             trace=TraceWriter(lines, schedule.servers),
             checks=not swaps,
-            **schedule.settings,
+            **{"timing": QUICK, **schedule.settings},
         )
         judge.cluster = cluster
         with cluster:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from raft_threads import election, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
 from raft_threads.companion.breaks_of_logs import carries
-from raft_threads.companion.directing import PAPER, begin, leads, must, must_stay, restart, stand, win
+from raft_threads.companion.directing import PAPER, begin, leads, must, must_stay, restart, stand, when, win
 from raft_threads.companion.figure_3 import LIVENESS
 from raft_threads.configuration import Configuration, Members
+from raft_threads.events import EntriesAppended
 from raft_threads.log import NO_OP
 from raft_threads.membership import append_configuration, follow_configuration
 from raft_threads.messages import AppendEntries, AppendEntriesReply, RequestVote
@@ -52,23 +55,29 @@ def count_both_sets_as_one(self: Configuration) -> tuple[Members, ...]:
     return (tuple(together.values()),)
 
 
+def keep_quiet_about(cluster: SimulatedCluster, follower: str, index: int, to: str) -> None:
+    """Hold what `follower` answers to AppendEntries, once it has an entry with that index."""
+
+    def has_it(event: Any) -> bool:
+        return isinstance(event, EntriesAppended) and event.server == follower and event.entries[-1].index >= index
+
+    def hold() -> None:
+        cluster.network.hold(follower, to, lambda message: isinstance(message, AppendEntriesReply))
+
+    when(cluster, has_it, hold)
+
+
 def two_halves(cluster: SimulatedCluster) -> str:
     """Fig. 10: n1 n2 n3 become n1 to n5, and only n3 n4 n5 know it yet; n1 and n4 stand in the same term."""
     begin(cluster, "n3")
     for follower in ("n1", "n2"):
         cluster.network.hold("n3", follower, lambda message: carries(2, message))
     for follower in ("n4", "n5"):
-        cluster.network.hold(
-            follower,
-            "n3",
-            lambda message: isinstance(message, AppendEntriesReply) and cluster.state("n4").log.last_index > 1,
-        )
+        keep_quiet_about(cluster, follower, 2, to="n3")
     cluster.begin_change(*FIVE, via="n3")
     cluster.run_until(
-        lambda: cluster.state("n4").log.last_index > 1 and cluster.state("n5").log.last_index > 1,
-        "n4 and n5 have a configuration",
+        lambda: min(cluster.state(each).log.last_index for each in ("n4", "n5")) > 1, "n4 and n5 have a configuration"
     )
-    cluster.run_for(0.01)
     cluster.partition(["n1", "n2"], ["n3", "n4", "n5"])
     stand(cluster, "n1")
     stand(cluster, "n4")
@@ -230,11 +239,7 @@ def a_removed_leader_commits(cluster: SimulatedCluster) -> str:
     network = cluster.network
     network.hold("n1", "n2", lambda message: carries(3, message))
     for follower in ("n3", "n4"):
-        network.hold(
-            follower,
-            "n1",
-            lambda message: min(cluster.state("n3").log.last_index, cluster.state("n4").log.last_index) >= 3,
-        )
+        keep_quiet_about(cluster, follower, 3, to="n1")
     cluster.begin_change("n2", "n3", "n4", via="n1")
     cluster.run_until(
         lambda: cluster.state("n3").log.last_index >= 3 <= cluster.state("n4").log.last_index, "n3 and n4 have C_new"

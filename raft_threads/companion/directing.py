@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Callable
+from typing import Any, Callable
 
 from raft_threads.companion.figure_3 import LIVENESS, Lost
 from raft_threads.messages import AppendEntries, InstallSnapshot, RequestVote
@@ -13,7 +13,9 @@ from raft_threads.state import Role
 from raft_threads.timing import Timing
 from raft_threads.wire import Message
 
-# The paper's timeouts, for schedules in which servers time out by themselves.
+# Nobody times out by chance, and a request without an answer is soon given up: what schedules run with unless they say
+# otherwise. The other is the paper's, for those in which servers time out by themselves.
+QUICK = Timing(0.060, 3600.0, 0.050)
 PAPER = Timing(0.150, 0.300, 0.050)
 
 
@@ -36,10 +38,12 @@ def win(cluster: SimulatedCluster, server: str) -> None:
 
 
 def begin(cluster: SimulatedCluster, leader: str) -> None:
-    """Have `leader` elected, and its first entry stored by everybody."""
+    """Have `leader` elected, and its first entry stored by everybody and committed."""
     win(cluster, leader)
+    servers = cluster.bootstrap.servers
     cluster.run_until(
-        lambda: all(cluster.state(server).log.last_index == 1 for server in cluster.bootstrap.servers),
+        lambda: all(cluster.state(server).log.last_index == 1 for server in servers)
+        and cluster.state(leader).last_applied == 1,
         "all store the first entry",
     )
 
@@ -78,6 +82,16 @@ def hold(cluster: SimulatedCluster, sender: str, receivers: Sequence[str], which
     """Keep messages from `sender` to each of `receivers` until they are released."""
     for receiver in receivers:
         cluster.network.hold(sender, receiver, which)
+
+
+def when(cluster: SimulatedCluster, matches: Callable[[Any], bool], react: Callable[[], None]) -> None:
+    """Have `react` called right after the next event that `matches`."""
+    cluster.stream.reactions.append((matches, lambda event: react()))
+
+
+def let_pass(cluster: SimulatedCluster, sender: str, receiver: str) -> None:
+    """Hold no more messages there; those that are held stay so, as if they were lost."""
+    cluster.network.hold(sender, receiver, lambda message: False)
 
 
 def is_append(message: Message) -> bool:
