@@ -10,16 +10,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Optional
+from unittest import mock
 
 import pytest
 from simulated import SimulatedRuns
 
-from raft_threads.companion.breaking import swapped
-from raft_threads.companion.breaks import BREAKS
+from raft_threads.companion.breaks import broken
 from raft_threads.companion.rules import RULES
-
-# Seconds after which a test counts as red: without the rule it waits for what never comes.
-PATIENCE = "3"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,8 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the place of the loop that runs every test once."""
-    config.option.timeout = float(PATIENCE)
-    setattr(SimulatedRuns, "leave_behind", lambda self, directory: "")  # nobody reads what these failures tell
+    # Nobody reads what these failures tell.
+    mock.patch.object(SimulatedRuns, "leave_behind", lambda self, directory: "").start()
     config.pluginmanager.register(RedTests(config.getoption("--red-tests")))
 
 
@@ -55,7 +52,7 @@ class RedTests:
         return True
 
     def _first_red(self, rule: str, tests: dict[str, list[pytest.Item]]) -> Optional[str]:
-        with swapped(BREAKS[rule].swaps):
+        with broken(rule):
             for test in RULES[rule].tests:
                 if any(self._fails(item) for item in tests[test]):
                     return test

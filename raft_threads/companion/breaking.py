@@ -30,12 +30,14 @@ class Schedule:
     """Who does what when, so that a run without the rule goes wrong, and one with it does not.
 
     `play` directs a simulated cluster. It returns a sentence that says how it ended, and raises Lost; the properties of
-    Fig. 3 are looked at by others. Its docstring says what happens. `settings` are SimulatedCluster's.
+    Fig. 3 are looked at by others. Its docstring says what happens. `settings` are SimulatedCluster's. In what order
+    threads run that are ready at the same time is up to a seed; `seeds` says how many may have to be tried.
     """
 
     play: Callable[[SimulatedCluster], str]
     servers: tuple[str, ...] = ("n1", "n2", "n3")
     settings: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Break:
 class Outcome:
     """What became of a run: what was lost, or how it ended well; all logs at that moment; the lines of its trace."""
 
+    seed: int
     lost: Optional[Lost]
     ending: str
     picture: str
@@ -79,7 +82,7 @@ def swapped(swaps: tuple[Swap, ...]) -> Iterator[None]:
         yield
 
 
-def run(schedule: Schedule, swaps: tuple[Swap, ...] = ()) -> Outcome:
+def run(schedule: Schedule, swaps: tuple[Swap, ...] = (), seed: int = 0) -> Outcome:
     """Play `schedule` on servers with `swaps` in place; without any, everything that is known is checked too."""
     judge, lines = FigureThree(), io.StringIO()
     lost: Optional[Lost] = None
@@ -89,6 +92,7 @@ def run(schedule: Schedule, swaps: tuple[Swap, ...] = ()) -> Outcome:
             schedule.servers,
             observers=[judge],
             trace=TraceWriter(lines, schedule.servers),
+            seed=seed,
             checks=not swaps,
             **{"timing": QUICK, **schedule.settings},
         )
@@ -101,4 +105,13 @@ def run(schedule: Schedule, swaps: tuple[Swap, ...] = ()) -> Outcome:
             except SafetyViolation as violation:  # a server found it first, and refused to go on
                 lost = Lost(*str(violation).split(": ", 1))
             picture, seconds, steps = cluster.picture(), cluster.now, cluster.scheduler.steps
-    return Outcome(lost, ending, picture, lines.getvalue().splitlines(keepends=True), seconds, steps)
+    return Outcome(seed, lost, ending, picture, lines.getvalue().splitlines(keepends=True), seconds, steps)
+
+
+def first_loss(schedule: Schedule, swaps: tuple[Swap, ...]) -> Outcome:
+    """Return the run with the first seed that loses something, or the last run if none does."""
+    for seed in range(schedule.seeds):
+        outcome = run(schedule, swaps, seed)
+        if outcome.lost is not None:
+            break
+    return outcome

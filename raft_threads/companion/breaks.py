@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from raft_threads.companion import (
     breaks_of_clients,
     breaks_of_elections,
@@ -10,9 +12,10 @@ from raft_threads.companion import (
     breaks_of_snapshots,
     breaks_of_state,
 )
-from raft_threads.companion.breaking import Break
+from raft_threads.companion.breaking import Break, swapped
+from raft_threads.companion.rules import RULES
 
-BREAKS: dict[str, Break] = {
+_found = {
     each.rule: each
     for breaks in (
         breaks_of_state.BREAKS,
@@ -27,3 +30,10 @@ BREAKS: dict[str, Break] = {
     )
     for each in breaks
 }
+# In the order of the book.
+BREAKS: dict[str, Break] = {rule: _found[rule] for rule in RULES}
+
+
+def broken(rule: str) -> AbstractContextManager[None]:
+    """Leave a rule out, by its id, as long as the context is open: in all servers of this process."""
+    return swapped(BREAKS[rule].swaps)

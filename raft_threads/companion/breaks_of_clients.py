@@ -14,7 +14,7 @@ from raft_threads.client_messages import Hello, Query
 from raft_threads.client_requests import Deadline
 from raft_threads.client_session import ClientSession
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import begin, is_append, leads, let_pass, when, win
+from raft_threads.companion.directing import begin, is_append, let_pass, when, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.companion.simulated_client import client_of
 from raft_threads.connection import Connection

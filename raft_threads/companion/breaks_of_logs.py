@@ -9,8 +9,8 @@ from unittest import mock
 
 from raft_threads import election, kv, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import PAPER, begin, is_append, leads, must, restart, stand, win
 from raft_threads.companion.breaks_of_elections import a_leader_is_heard
+from raft_threads.companion.directing import PAPER, begin, is_append, leads, must, restart, stand, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.log import Log, LogEntry
 from raft_threads.messages import AppendEntries, AppendEntriesReply

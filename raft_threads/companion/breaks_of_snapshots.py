@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from raft_threads.companion.breaks_of_logs import carries
 from raft_threads.companion.breaks_of_membership import FIVE, THREE_OF_FIVE, part_and_stand
 from raft_threads.companion.directing import PAPER, begin, is_chunk, leads, must, must_stay, restart, stand, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
-from raft_threads.election import is_stale, restarts_election_timer
+from raft_threads.election import restarts_election_timer
 from raft_threads.kv import KeyValueStore
 from raft_threads.log import Log, SnapshotMetadata
 from raft_threads.messages import InstallSnapshot, InstallSnapshotReply, Reply
@@ -36,7 +37,6 @@ from raft_threads.wire import encode
 _restarts_election_timer = restarts_election_timer
 _store_chunk = RequestHandlers._store_chunk
 _write = SnapshotThread._write
-_capture = KeyValueStore.capture
 _discard_up_to = Log.discard_up_to
 _handle_install_snapshot = compaction.handle_install_snapshot
 
@@ -230,8 +230,9 @@ def cover_what_is_committed(state: State) -> SnapshotMetadata:
 
 
 def capture_when_it_is_written(self: KeyValueStore) -> Iterator[bytes]:
-    """Return records that are made of what the store holds when they are asked for."""
-    yield from _capture(self)
+    """Return records that are made of what the store holds when they are asked for, one by one."""
+    for key in list(self.items):
+        yield json.dumps([key, self.items.get(key, "")]).encode("ascii")
 
 
 def a_snapshot_is_taken_amid_commands(cluster: SimulatedCluster) -> str:
@@ -418,7 +419,7 @@ SECTION_7 = (
         "A snapshot says that it holds all that is committed, applied or not.",
         (Swap("raft_threads.compaction.snapshot_metadata", cover_what_is_committed),),
         STATE_MACHINE_SAFETY,
-        Schedule(a_snapshot_is_taken_amid_commands),
+        Schedule(a_snapshot_is_taken_amid_commands, seeds=20),
     ),
     Break(
         "S7.2",
@@ -462,6 +463,6 @@ SECTION_7 = (
         "What is written is the state as it is by then.",
         (Swap("raft_threads.kv.KeyValueStore.capture", capture_when_it_is_written),),
         STATE_MACHINE_SAFETY,
-        Schedule(a_snapshot_is_taken_amid_commands),
+        Schedule(a_snapshot_is_taken_amid_commands, seeds=20),
     ),
 )

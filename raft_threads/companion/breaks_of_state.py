@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from unittest import mock
 
 from raft_threads import election
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import begin, hold, is_append, restart, win, stand
+from raft_threads.companion.directing import begin, hold, is_append, restart, stand, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, Lost
 from raft_threads.disk import Disk
 from raft_threads.server_invariants import ELECTION_SAFETY, LEADER_COMPLETENESS, STATE_MACHINE_SAFETY
@@ -21,24 +22,16 @@ _post_init = State.__post_init__
 
 def save_all_but_the_term(self: Disk) -> None:
     """Write the vote, and the term that the disk holds already."""
-    storage = self._storage
-    save, saved_term = storage.save_term_and_vote, self._state.saved_term_and_vote[0]
-    setattr(storage, "save_term_and_vote", lambda current_term, voted_for: save(saved_term, voted_for))
-    try:
+    save, saved_term = self._storage.save_term_and_vote, self._state.saved_term_and_vote[0]
+    with mock.patch.object(self._storage, "save_term_and_vote", lambda term, vote: save(saved_term, vote)):
         _write_unsaved(self)
-    finally:
-        setattr(storage, "save_term_and_vote", save)
 
 
 def save_all_but_the_vote(self: Disk) -> None:
     """Write the term without a vote."""
-    storage = self._storage
-    save = storage.save_term_and_vote
-    setattr(storage, "save_term_and_vote", lambda current_term, voted_for: save(current_term, None))
-    try:
+    save = self._storage.save_term_and_vote
+    with mock.patch.object(self._storage, "save_term_and_vote", lambda term, vote: save(term, None)):
         _write_unsaved(self)
-    finally:
-        setattr(storage, "save_term_and_vote", save)
 
 
 def a_voter_restarts(cluster: SimulatedCluster) -> str:

@@ -108,10 +108,10 @@ class FigureThree:
                 f"and {event.server} applies one of term {event.entry.term}",
             )
         if first.result != event.result:
+            before = f"than on {first.server}" if first.server != event.server else "than before"
             raise Lost(
                 STATE_MACHINE_SAFETY,
-                f"the state machines differ: entry {event.entry.index} gives another result on {event.server} "
-                f"than on {first.server}",
+                f"the state machines differ: entry {event.entry.index} gives another result on {event.server} {before}",
             )
 
 

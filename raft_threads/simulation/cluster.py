@@ -117,8 +117,8 @@ class SimulatedCluster:
         """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`.
 
         `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6). `drifts`
-        tell by how many parts per thousand a server's clock is fast or slow. Without `checks` a run goes on when a server
-        leaves the rules, until an observer ends it.
+        tell by how many parts per thousand a server's clock is fast or slow. Without `checks` a run goes on when a
+        server leaves the rules, until an observer ends it.
         """
         self.max_entries_per_message = max_entries_per_message
         self.max_chunk_bytes = max_chunk_bytes
