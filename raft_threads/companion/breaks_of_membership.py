@@ -102,7 +102,7 @@ def a_change_has_to_end(cluster: SimulatedCluster) -> str:
     """n1 n2 n3 become n1 n4 n5; all are up and connected."""
     begin(cluster, "n1")
     cluster.begin_change("n1", "n4", "n5", via="n1")
-    must(cluster, lambda: uses(cluster, "n4", "n1", "n4", "n5"), "C_new is in force on n4", 0.2)
+    must(cluster, lambda: uses(cluster, "n4", "n1", "n4", "n5"), "C_new is in force on n4", 0.03)
     return "C_old,new was committed, and then C_new."
 
 
@@ -219,7 +219,7 @@ def a_leader_hands_over(cluster: SimulatedCluster) -> str:
     """n1, alone so far, is to be replaced by n2; all are up and connected."""
     cluster.wait_for_leader()
     cluster.begin_change("n2", via="n1")
-    must(cluster, lambda: uses(cluster, "n2", "n2"), "n2 has C_new", 3.0)
+    must(cluster, lambda: uses(cluster, "n2", "n2"), "n2 has C_new", 1.0)
     return "n1 led until n2 had stored C_new, and stepped down then."
 
 
