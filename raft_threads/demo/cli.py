@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.companion import break_command, rule_command
 from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
 from raft_threads.demo.forerunner import election
@@ -115,16 +116,27 @@ SCENARIOS = {
     ),
 }
 
+# Commands of the companion to the paper, each with arguments of its own: `run_demo.py rule F2.Leaders.4`. The docstring
+# of each says what it shows.
+COMPANION: dict[str, Callable[[list[str]], int]] = {
+    "rule": rule_command.main,
+    "break": break_command.main,
+}
+
 
 def main(argv: Optional[list[str]] = None) -> int:
-    """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
+    """Play the scenario in `argv`, or run the command of the companion.
+
+    Returns 0 if a scenario's checks held, 1 if not, 130 if it was interrupted.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    let_text_be_written()
+    if argv and argv[0] in COMPANION:
+        return COMPANION[argv[0]](argv[1:])
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
     if arguments.list:
-        print("\n".join(f"{name:14}{scenario.shows}" for name, scenario in SCENARIOS.items()))
+        print("\n".join(f"{name:14}{shows}" for name, shows in what_there_is()))
         return 0
     scenario = SCENARIOS[arguments.scenario]
     servers = scenario.servers if arguments.servers is None else arguments.servers
@@ -140,6 +152,19 @@ def main(argv: Optional[list[str]] = None) -> int:
     if exit_code == INTERRUPTED:
         print("\nInterrupted; everything has been stopped and removed.", file=sys.stderr)
     return exit_code
+
+
+def let_text_be_written() -> None:
+    """See to it that a terminal without § is no reason to fail."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def what_there_is() -> list[tuple[str, str]]:
+    """Return the scenarios and the companion's commands, and what each shows."""
+    scenarios = [(name, scenario.shows) for name, scenario in SCENARIOS.items()]
+    return scenarios + [(name, (command.__doc__ or "").splitlines()[0]) for name, command in COMPANION.items()]
 
 
 def open_recording(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Optional[Recording]:
@@ -214,7 +239,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_demo.py",
         description="See Raft happen on real servers, with sockets and files of their own.",
-        epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held.",
+        epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held. "
+        f"Beside the paper: {', '.join(COMPANION)}; each explains itself with --help.",
     )
     parser.add_argument(
         "scenario",
