@@ -154,6 +154,16 @@ def test_a_leader_replicates_to_all_servers_of_both_configurations() -> None:
     assert state.next_index == {"n2": 3, "n3": 3, "n4": 4, "n5": 4}
 
 
+def test_a_leader_sends_entries_to_servers_of_both_configurations() -> None:
+    """§6: those of C_old and of C_new get the same, each from its next_index on."""
+    state = leader(1, 1)
+    membership.append_configuration(state, joint(OLD, ("n1", "n4")))
+    for peer in ("n2", "n3", "n4"):
+        state.next_index[peer] = 2
+        request = replication.append_entries_request(state, peer, 10, 10_000)
+        assert [entry.index for entry in request.entries] == [2, 3]
+
+
 def test_what_was_known_of_a_removed_server_is_forgotten() -> None:
     """§6: if it comes back its disk may be another one; then it has to show anew what it stores."""
     state = leader(1, 1)

@@ -222,6 +222,13 @@ def test_a_snapshot_covers_just_what_was_applied() -> None:
     assert not compaction.has_something_to_compact(state)
 
 
+def test_a_snapshot_keeps_the_term_of_its_last_entry_whatever_the_servers_term_is() -> None:
+    """§7, Fig. 12: the consistency check and elections go by the entry, as if it were still there."""
+    state = server(1, 1, 2, 3, commit_index=3)
+    state.last_applied, state.current_term = 3, 9
+    assert compaction.snapshot_metadata(state) == SnapshotMetadata(3, 2, C3)
+
+
 def test_a_snapshot_that_a_leaders_has_overtaken_discards_nothing() -> None:
     """§7: it was written while the leader's was installed."""
     state = compacted(5, 3, 3, 4)

@@ -7,6 +7,7 @@ from simulated import SimulatedRuns
 
 from raft_threads import kv
 from raft_threads.client_messages import Query, Register
+from raft_threads.companion.simulated_client import client_of
 from raft_threads.events import Applied, MessageSent, ReadServed
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown, SessionExpired
 from raft_threads.simulation.cluster import PATIENCE, SimulatedCluster
@@ -29,6 +30,20 @@ def increment(cluster: SimulatedCluster, client_id: int, sequence: int, via: str
 def register(cluster: SimulatedCluster, via: str) -> int:
     """Open a session."""
     return cluster.node(via).register_client(PATIENCE)
+
+
+# Finding the leader
+
+
+def test_a_client_leaves_a_leader_that_does_not_answer_for_another_one(cluster: SimulatedCluster) -> None:
+    """§8: its request times out, and it tries other servers."""
+    cluster.elect("n1")
+    with client_of(cluster, timeout=3.0) as client:
+        client.put("x", "1")
+        cluster.isolate("n1")
+        cluster.elect("n2")
+        client.put("x", "2")
+        assert client.get("x") == "2"
 
 
 # Sessions

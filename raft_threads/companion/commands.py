@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
+from raft_threads.companion import break_command, rule_command
 from raft_threads.companion.figures.command import COMMANDS as FIGURE_COMMANDS
 from raft_threads.companion.figures.command import FIGURES
 from raft_threads.companion.quiz import command as quiz
@@ -26,5 +27,7 @@ def figure_16(argv: list[str]) -> int:
 COMPANION = {
     **{name: Command(FIGURE_COMMANDS[name], figure.shows) for name, figure in FIGURES.items()},
     "figure-16": Command(figure_16, "how long it takes to replace a crashed leader; some minutes (docs/figure-16.md)"),
+    "rule": Command(rule_command.main, "a rule of the paper, its code, its tests, and the breakpoint to set"),
+    "break": Command(break_command.main, "a cluster without a rule, up to the step at which something is lost"),
     "quiz": Command(quiz.main, quiz.SHOWS),
 }

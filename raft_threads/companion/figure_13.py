@@ -126,12 +126,12 @@ FIGURE_13 = (
         "A leader sends the chunks of a snapshot in order, and goes on from what the follower has.",
         "The follower needs to remember no more than how much has come.",
         "raft_threads.snapshot_transfer.SnapshotTransfer.next_chunk",
-        tests_in(
+        tests_in("test_figure_13_install_snapshot", "test_a_snapshot_arrives_although_one_message_is_lost")
+        + tests_in(
             "test_section_7_snapshots_on_servers",
             "test_a_follower_that_is_far_behind_gets_the_snapshot_in_chunks",
             "test_a_transfer_goes_on_after_a_lost_chunk_where_it_was",
-        )
-        + tests_in("test_figure_13_install_snapshot", "test_a_snapshot_arrives_although_one_message_is_lost"),
+        ),
     ),
     Rule(
         "F13.Followers.1",
@@ -168,6 +168,10 @@ SECTION_7 = (
         "The next entry has to follow on something, and a log without entries still has to be compared in elections.",
         "raft_threads.log.Log.position_of",
         tests_in(
+            "test_section_7_snapshots",
+            "test_a_snapshot_keeps_the_term_of_its_last_entry_whatever_the_servers_term_is",
+        )
+        + tests_in(
             "test_figure_12_snapshot",
             "test_the_snapshot_says_which_entry_was_the_last_and_which_configuration_was_in_force",
             "test_a_server_without_and_one_with_a_snapshot_vote_alike",

@@ -113,14 +113,14 @@ CANDIDATES = (
         "The votes need time to come; and candidates that collided must not collide again.",
         "raft_threads.monitor.Monitor.restart_election_timer",
         tests_in(
+            "test_section_5_2_election_timer_threads",
+            "test_a_timeout_is_drawn_anew_from_a_fixed_interval_each_time",
+        )
+        + tests_in(
             "test_section_5_2_elections_on_servers",
             "test_when_all_time_out_together_random_timeouts_spread_them_the_next_time",
         )
-        + tests_in("test_section_5_6_timing", "test_election_timeouts_seldom_collide")
-        + tests_in(
-            "test_section_5_2_election_timer_threads",
-            "test_a_timeout_is_drawn_anew_from_a_fixed_interval_each_time",
-        ),
+        + tests_in("test_section_5_6_timing", "test_election_timeouts_seldom_collide"),
     ),
     Rule(
         "F2.Candidates.1.4",

@@ -27,6 +27,7 @@ SECTION_6 = (
         )
         + tests_in(
             "test_section_6_joint_consensus",
+            "test_a_leader_sends_entries_to_servers_of_both_configurations",
             "test_a_leader_replicates_to_all_servers_of_both_configurations",
         ),
     ),
@@ -206,14 +207,18 @@ SECTION_8 = (
         "The leader may have crashed, and another one been elected.",
         "raft_threads.client_connections.LeaderConnections.did_not_lead",
         tests_in(
-            "test_section_8_client_sessions",
-            "test_another_server_answers_for_a_leader_that_died",
-            "test_a_leader_without_a_majority_is_left_for_one_that_has_it",
+            "test_section_8_clients_on_servers",
+            "test_a_client_leaves_a_leader_that_does_not_answer_for_another_one",
         )
         + tests_in(
             "test_client",
-            "test_without_a_hint_the_client_asks_round_also_past_servers_that_are_down",
             "test_a_leader_that_is_elected_meanwhile_is_found",
+            "test_without_a_hint_the_client_asks_round_also_past_servers_that_are_down",
+        )
+        + tests_in(
+            "test_section_8_client_sessions",
+            "test_another_server_answers_for_a_leader_that_died",
+            "test_a_leader_without_a_majority_is_left_for_one_that_has_it",
         ),
     ),
     Rule(

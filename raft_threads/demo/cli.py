@@ -222,7 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="run_demo.py",
         description="See Raft happen on real servers, with sockets and files of their own.",
         epilog="Without a scenario it plays the story. Exit code 0 means that the scenario's own checks held. "
-        "Figures of the paper are played by `run_demo.py figure-8` and the like; --list names them, too.",
+        f"Beside the paper: {', '.join(COMPANION)}; each explains itself with --help.",
     )
     parser.add_argument(
         "scenario",

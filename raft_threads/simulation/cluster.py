@@ -112,11 +112,13 @@ class SimulatedCluster:
         options: Options = Options(),
         max_sessions: int = MAX_SESSIONS,
         drifts: Optional[Mapping[str, int]] = None,
+        checks: bool = True,
     ) -> None:
         """Prepare `servers`; `seed` decides all that is left to chance. `remember` keeps the events for `events`.
 
         `bootstrap` are those that the cluster begins with (default: all); the others wait to be added (§6). `drifts`
-        tell by how many parts per thousand a server's clock is fast or slow.
+        tell by how many parts per thousand a server's clock is fast or slow. Without `checks` a run goes on when a
+        server leaves the rules, until an observer ends it.
         """
         self.max_entries_per_message = max_entries_per_message
         self.max_chunk_bytes = max_chunk_bytes
@@ -137,7 +139,7 @@ class SimulatedCluster:
         self.disks = {each: SimulatedDisk(self.scheduler, each, self.dice(f"disk of {each}")) for each in servers}
         self.clocks = {each: Clock(self.scheduler, drift=(drifts or {}).get(each, 0)) for each in servers}
         self.running: dict[str, SimulatedServer] = {}
-        self.stream = EventStream(self, observers, trace, remember)
+        self.stream = EventStream(self, observers, trace, remember, checks)
         self.network.tell = self.stream.tell_fate
         self.network.tell_of_hold = self.stream.wake_main
         self.scheduler.tell_of_stall = self.stream.tell_of_stall
