@@ -56,7 +56,7 @@ def test_a_rule_is_shown_with_its_code_and_a_breakpoint_in_it(rule: Rule) -> Non
     assert f"   b {place.path}:{place.breakpoint}" in lines
     function = resolve(rule.function)
     if isinstance(function, type):
-        function = function.__post_init__ if hasattr(function, "__post_init__") else function.__init__
+        function = vars(function).get("__post_init__", vars(function)["__init__"])
     starts = {line for _, line in dis.findlinestarts(getattr(function, "__wrapped__", function).__code__)}
     assert place.breakpoint in starts - {function.__code__.co_firstlineno}
 
