@@ -1,7 +1,7 @@
 """Mistakes that implementations of Raft really make, each planted by replacing a function or two (§5).
 
-Most are rules that are left out: those are the rule book's. The others are here. The simulator is to find them by itself,
-with no schedule but what a seed draws. `test_rules_left_out.py` shows every rule's by a schedule of its own.
+Most are rules that are left out: those are the rule book's. The others are here. The simulator is to find them by
+itself, with no schedule but what a seed draws. `test_rules_left_out.py` shows every rule's by a schedule of its own.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from raft_threads.diagrams.text import draw_text
 from raft_threads.trace import read_trace
 
 # How much of a run is shown: its last lines.
-SHOWN = 40
+SHOWN = 50
 LEGEND = "[ ] known to be committed  ( ) not known to be"
 
 
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     print("\n".join(announcement(rule, left_out)))
     if left_out.schedule is None:
         print("\n".join(["", *wrapped(left_out.untold, "Nothing is lost that could be shown. ")]))
+        print(f"{INDENT}Its tests know the difference: python3 run_demo.py rule {rule.id}")
         return 0
     diagram = arguments.diagram or Path(f"break-{rule.id}.svg")
     refuse_what_cannot_be_written(parser, diagram)

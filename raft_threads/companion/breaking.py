@@ -57,15 +57,13 @@ class Break:
 
 @dataclass
 class Outcome:
-    """What became of a run: what was lost, or how it ended well; all logs at that moment; the lines of its trace."""
+    """What became of a run with a seed: what was lost, or how it ended well; all logs then; the lines of its trace."""
 
     seed: int
     lost: Optional[Lost]
     ending: str
     picture: str
     trace: list[str]
-    seconds: float
-    steps: int
 
 
 @contextmanager
@@ -104,8 +102,8 @@ def run(schedule: Schedule, swaps: tuple[Swap, ...] = (), seed: int = 0) -> Outc
                 lost = loss
             except SafetyViolation as violation:  # a server found it first, and refused to go on
                 lost = Lost(*str(violation).split(": ", 1))
-            picture, seconds, steps = cluster.picture(), cluster.now, cluster.scheduler.steps
-    return Outcome(seed, lost, ending, picture, lines.getvalue().splitlines(keepends=True), seconds, steps)
+            picture = cluster.picture()
+    return Outcome(seed, lost, ending, picture, lines.getvalue().splitlines(keepends=True))
 
 
 def first_loss(schedule: Schedule, swaps: tuple[Swap, ...]) -> Outcome:

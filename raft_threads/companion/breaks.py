@@ -10,6 +10,7 @@ from raft_threads.companion import (
     breaks_of_logs,
     breaks_of_membership,
     breaks_of_snapshots,
+    breaks_of_snapshots_sent,
     breaks_of_state,
 )
 from raft_threads.companion.breaking import Break, swapped
@@ -23,9 +24,9 @@ _found = {
         breaks_of_elections.SERVERS,
         breaks_of_logs.APPEND_ENTRIES,
         breaks_of_logs.LEADERS,
-        breaks_of_snapshots.FIGURE_13,
+        breaks_of_snapshots_sent.BREAKS,
         breaks_of_membership.BREAKS,
-        breaks_of_snapshots.SECTION_7,
+        breaks_of_snapshots.BREAKS,
         breaks_of_clients.BREAKS,
     )
     for each in breaks

@@ -31,8 +31,8 @@ def build_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"run_demo.py {name}",
         description=description,
-        epilog="Ids are those of docs/rules.md: F2.Leaders.4 is the fourth bullet for leaders in Fig. 2, F13.6 step 6 of "
-        "Fig. 13, S6.4 the fourth rule that §6 gives. Capitals do not matter.",
+        epilog="Ids are those of docs/rules.md: F2.Leaders.4 is the fourth bullet for leaders in Fig. 2, F13.6 step 6 "
+        "of Fig. 13, S6.4 the fourth rule that §6 gives. Capitals do not matter.",
     )
     parser.add_argument("rule", nargs="?", metavar="ID", help="which rule (default: list them all)")
     return parser

@@ -50,14 +50,14 @@ def score() -> str:
     """Return what `tests/test_rules_left_out.py` shows."""
     shown = [each for each in BREAKS.values() if each.schedule is not None]
     untold = [name for name, each in BREAKS.items() if each.schedule is None]
-    return (
-        f"There are {len(RULES)} rules. Without any one of them, a test that names it fails. Without {len(shown)} of them "
-        "a run of the simulator\nloses a property of Fig. 3, liveness, linearizability or persistence, and the same run "
-        "with the rule does not.\nThe others cannot be told from their absence there, and the table says why: "
-        f"{', '.join(untold)}.\n[test_rules_left_out.py](../tests/test_rules_left_out.py) runs all of that."
-    )
+    return SCORE.format(rules=len(RULES), shown=len(shown), untold=", ".join(untold))
 
 
+SCORE = """\
+There are {rules} rules. Without any one of them, a test that names it fails. Without {shown} of them a run of the
+simulator loses a property of Fig. 3, liveness, linearizability or persistence, and the same run with the rule does not.
+The others cannot be told from their absence there, and the table says why: {untold}.
+[test_rules_left_out.py](../tests/test_rules_left_out.py) runs all of that."""
 MADE_BY = """
 ---
 

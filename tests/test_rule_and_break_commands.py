@@ -1,0 +1,179 @@
+"""`run_demo.py rule` and `run_demo.py break`, and docs/rules.md: the rule book as a reader sees it."""
+
+from __future__ import annotations
+
+import dis
+import re
+from pathlib import Path
+
+import pytest
+
+from raft_threads.companion.breaks import BREAKS
+from raft_threads.companion.rule import Rule
+from raft_threads.companion.rule_command import sheet
+from raft_threads.companion.rules import RULES, resolve
+from raft_threads.companion.rules_page import page
+from raft_threads.companion.source import place_of
+from raft_threads.demo.cli import COMPANION, main
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the demo's command in this process; return what it wrote. It must end with 0."""
+    assert main(list(arguments)) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that ends with 2; return the last line that it wrote to standard error."""
+    with pytest.raises(SystemExit) as exit:
+        main(list(arguments))
+    assert exit.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+# docs/rules.md
+
+
+def test_the_page_is_made_of_the_data() -> None:
+    """If this fails: python3 -m raft_threads.companion.rules_page > docs/rules.md"""
+    assert (ROOT / "docs" / "rules.md").read_text() == page()
+
+
+# rule
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_is_shown_with_its_code_and_a_breakpoint_in_it(rule: Rule) -> None:
+    """The line is one that runs when the function is called; of a class, when an instance is made."""
+    lines = sheet(rule)
+    place = place_of(rule.function)
+    code = (ROOT / place.path).read_text().splitlines()
+    assert place.text.splitlines()[0] == code[place.line - 1].strip()
+    assert f"   b {place.path}:{place.breakpoint}" in lines
+    function = resolve(rule.function)
+    if isinstance(function, type):
+        function = vars(function).get("__post_init__", vars(function)["__init__"])
+    starts = {line for _, line in dis.findlinestarts(getattr(function, "__wrapped__", function).__code__)}
+    assert place.breakpoint in starts - {function.__code__.co_firstlineno}
+
+
+def test_rule_prints_what_it_says_its_function_and_its_tests(capsys: pytest.CaptureFixture[str]) -> None:
+    """Capitals do not matter."""
+    out = said(capsys, "rule", "f2.leaders.4")
+    assert out.startswith("F2.Leaders.4 ") and "Why: " in out
+    assert "   def advance_commit_index(state: State) -> None:\n" in out
+    assert "state.log.term_at(n) == state.current_term" in out
+    assert re.search(r"^   b raft_threads/replication.py:\d+$", out, re.MULTILINE)
+    assert all(f"   {test}\n" in out for test in RULES["F2.Leaders.4"].tests)
+    assert "python3 run_demo.py break F2.Leaders.4" in out
+
+
+def test_rule_without_an_id_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each."""
+    out = said(capsys, "rule")
+    assert [line.split()[0] for line in out.splitlines()] == list(RULES)
+
+
+@pytest.mark.parametrize("command", ["rule", "break"])
+def test_an_unknown_rule_is_refused_in_one_line_that_names_those_like_it(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What to type instead."""
+    assert complaint(capsys, command, "F2.Leader.4").endswith("there is no rule F2.Leader.4; did you mean "
+                                                             "F2.Leaders.4, F2.Leaders.3, F2.Leaders.2, F2.Leaders.1?")
+
+
+# break
+
+
+def test_break_shows_a_run_that_goes_wrong_and_then_that_it_holds(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What the rule is, what takes its place, the run, the logs at the end, what is lost; and the same run with it."""
+    diagram = tmp_path / "run.svg"
+    out = said(capsys, "break", "F2.Leaders.4", "--diagram", str(diagram))
+    parts = [
+        "Why: ",
+        "In place of advance_commit_index in raft_threads/replication.py:",
+        "def commit_by_counting(state: State) -> None:",
+        "Fig. 8, with three servers",
+        "  seconds  n1  n2  n3\n",
+        "n1 commits 1\n",
+        "n1 down, term 3      (1 no-op) (3 no-op)\n",
+        "Leader Completeness is lost: n3 leads term 4 without entry 1 of term 1",
+        f"Diagram: {diagram}, ",
+        "The same with the rule in place:\n   It holds. ",
+    ]
+    places = [out.find(part) for part in parts]
+    assert -1 not in places and places == sorted(places), out
+    assert "<svg " in diagram.read_text()
+
+
+def test_break_shows_the_end_of_a_run_unless_asked_for_all_of_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What comes before is told, and how to see it."""
+    arguments = ("break", "S6.4", "--diagram", str(tmp_path / "run.svg"))
+    out = said(capsys, *arguments)
+    left_out = re.search(r"^  ... (\d+) lines before; --whole shows them$", out, re.MULTILINE)
+    assert left_out
+    whole = said(capsys, *arguments, "--whole")
+    assert len(whole.splitlines()) == len(out.splitlines()) + int(left_out[1]) - 1
+    assert "lines before" not in whole
+
+
+def test_break_draws_into_the_directory_where_one_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a name that is told."""
+    monkeypatch.chdir(tmp_path)
+    assert "Diagram: break-F2.Candidates.2.svg, " in said(capsys, "break", "F2.candidates.2")
+    assert [path.name for path in tmp_path.iterdir()] == ["break-F2.Candidates.2.svg"]
+
+
+def test_break_says_why_a_rule_cannot_be_told_from_its_absence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And draws nothing."""
+    monkeypatch.chdir(tmp_path)
+    out = said(capsys, "break", "F2.Candidates.3")
+    assert "Nothing is lost that could be shown. The leader has a majority of the term already" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_break_refuses_a_file_that_cannot_be_written_before_it_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line that says what to do."""
+    line = complaint(capsys, "break", "S8.8", "--diagram", "/nowhere/run.svg")
+    assert line.endswith("cannot write /nowhere/run.svg: No such file or directory; name another file with --diagram")
+
+
+@pytest.mark.parametrize("arguments", [["break"], ["break", "--list"]], ids=" ".join)
+def test_break_lists_what_is_lost_without_each_rule(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each."""
+    out = said(capsys, *arguments)
+    assert [line.split()[0] for line in out.splitlines()] == list(BREAKS)
+    assert re.search(r"^F2\.Leaders\.4 +Leader Completeness +A leader commits", out, re.MULTILINE)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("rule", BREAKS)
+def test_break_shows_every_rule(rule: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Whatever there is to draw."""
+    assert " is lost" in said(capsys, "break", rule, "--diagram", str(tmp_path / "run.svg"))
+
+
+# In the demo
+
+
+def test_the_demo_names_the_commands_among_its_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    """In --list and --help, with what each shows."""
+    out = said(capsys, "--list")
+    for name in COMPANION:
+        assert re.search(rf"^{name} +\S.*", out, re.MULTILINE)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "rule, break" in " ".join(capsys.readouterr().out.split())
