@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from raft_threads.companion.breaks import BREAKS
+from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.rule import Rule
 from raft_threads.companion.rule_command import sheet
 from raft_threads.companion.rules import RULES, resolve
 from raft_threads.companion.rules_page import page
 from raft_threads.companion.source import place_of
-from raft_threads.demo.cli import COMPANION, main
+from raft_threads.demo.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
