@@ -55,7 +55,7 @@ def test_the_answer_that_was_worked_out_is_right_and_another_is_wrong(topic: str
         assert f"Wrong. It is {right_answer(questions[1])}." in text
         for question in questions:
             for rule in question.rules:
-                assert rule.place() in text and "§" in rule.sections or "Fig." in rule.sections
+                assert rule.place() in text
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
+from raft_threads.companion.exercises import command as exercise
 from raft_threads.companion.quiz import command as quiz
 from raft_threads.demo.exactly_once import exactly_once
 from raft_threads.demo.extension_scenes import check_quorum, pre_vote, transfer
@@ -117,8 +118,8 @@ SCENARIOS = {
 }
 
 # Commands with arguments of their own, for those who have the paper open; and what they show.
-COMPANION: dict[str, Callable[[list[str]], int]] = {"quiz": quiz.main}
-COMPANION_SHOWS = {"quiz": quiz.SHOWS}
+COMPANION: dict[str, Callable[[list[str]], int]] = {"quiz": quiz.main, "exercise": exercise.main}
+COMPANION_SHOWS = {"quiz": quiz.SHOWS, "exercise": exercise.SHOWS}
 
 
 def main(argv: Optional[list[str]] = None) -> int:
