@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from raft_threads.companion.exercises.exercise import Exercise
-from raft_threads.companion.exercises.scratch import PROJECT, ExerciseError
+from raft_threads.companion.exercises.scratch import PROJECT, ExerciseError, origin
 
 # The first part of the README's command.
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q pytest pytest-timeout"
 PATIENCE = 300
 MOST_FAILURES = 3
+LONGEST_LINE = 110
 # Exit codes of pytest.
 GREEN, RED, INTERRUPTED, NO_TESTS = 0, 1, 2, 5
 
@@ -34,10 +35,11 @@ def python_with_pytest() -> str:
     """Return a Python that has pytest: this one, or that of the project's .venv. Raises ExerciseError."""
     if importlib.util.find_spec("pytest") is not None:
         return sys.executable
-    other = PROJECT / ".venv" / "bin" / "python"
+    project = origin(PROJECT)
+    other = project / ".venv" / "bin" / "python"
     if other.exists() and subprocess.run([other, "-c", "import pytest"], capture_output=True).returncode == 0:
         return str(other)
-    raise ExerciseError(f"pytest is missing; in {PROJECT} do: {INSTALL}")
+    raise ExerciseError(f"pytest is missing; in {project} do: {INSTALL}")
 
 
 def check(exercise: Exercise, directory: Path, out: TextIO) -> bool:
@@ -52,6 +54,8 @@ def check(exercise: Exercise, directory: Path, out: TextIO) -> bool:
             continue
         for failure in outcome.failures[:MOST_FAILURES]:
             out.write(f"      {failure}\n")
+        if len(outcome.failures) > MOST_FAILURES:
+            out.write(f"      and {len(outcome.failures) - MOST_FAILURES} more\n")
         for later, (says_later, _) in enumerate(stages[number:], number + 1):
             out.write(f"{later}. {says_later}: not run yet\n")
         out.write(f"\nTo see more:\n   cd {directory} && {python} -m pytest -x {tests[0]}\n")
@@ -74,8 +78,17 @@ def run(python: str, directory: Path, tests: Sequence[str]) -> Outcome:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         return Outcome(False, f"pytest could not run them: {' '.join(last)}", [])
     lines = done.stdout.splitlines()
-    failures = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    return Outcome(done.returncode == GREEN, summary_in(lines), failures)
+    return Outcome(done.returncode == GREEN, summary_in(lines), failures_in(lines))
+
+
+def failures_in(lines: Sequence[str]) -> list[str]:
+    """Return which tests failed, each once however many parameters it has, and why if pytest says so."""
+    failures: dict[str, str] = {}
+    for line in lines:
+        found = re.match(r"(?:FAILED|ERROR) (?:tests/)?([^ [-]+)[^ ]*(?: - (.*))?", line)
+        if found is not None:
+            failures.setdefault(found[1], found[2] or "")
+    return [f"{test.rpartition('::')[2]}: {reason}"[:LONGEST_LINE].rstrip(": ") for test, reason in failures.items()]
 
 
 def summary_in(lines: Sequence[str]) -> str:

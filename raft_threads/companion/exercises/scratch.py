@@ -24,7 +24,7 @@ def make_scratch(name: str, exercise: Exercise, directory: Path) -> None:
     """Make a scratch copy for `exercise`. Raises ExerciseError, and OSError when files cannot be written."""
     refuse_unless_project()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ExerciseError(f"{directory} is not empty; name a directory that is new or empty")
+        raise ExerciseError(f"{directory} is there and not empty; name a directory that is new or empty")
     if any(PROJECT / part in (directory.resolve(), *directory.resolve().parents) for part in (*NEEDED, *FILES)):
         raise ExerciseError(f"{directory} is inside what is to be copied; name a directory elsewhere")
     directory.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def make_scratch(name: str, exercise: Exercise, directory: Path) -> None:
 def refuse_unless_project() -> None:
     """Raise ExerciseError when this is no whole project: a scratch copy, or the installed package alone."""
     if (PROJECT / NOTE).exists():
-        raise ExerciseError(f"this is a scratch copy itself; ask the project it was made from: {origin(PROJECT)}")
+        raise ExerciseError(f"this is a scratch copy itself; ask the project it was made from, {origin(PROJECT)}")
     if not all((PROJECT / part).is_dir() for part in NEEDED):
         raise ExerciseError(f"there are no tests in {PROJECT}; exercises need the project's files, not only the package")
 
@@ -67,9 +67,12 @@ def exercise_in(directory: Path) -> str:
         raise ExerciseError(f"{directory} is no scratch copy: it has no {NOTE} that names an exercise") from error
 
 
-def origin(directory: Path) -> str:
-    """Return where a scratch copy was made."""
-    return str(json.loads((directory / NOTE).read_text(encoding="utf-8"))["project"])
+def origin(directory: Path) -> Path:
+    """Return where the project is that a scratch copy was made from; it is there itself if it is no copy."""
+    try:
+        return Path(json.loads((directory / NOTE).read_text(encoding="utf-8"))["project"])
+    except FileNotFoundError:
+        return directory
 
 
 def places(exercise: Exercise, directory: Path) -> list[str]:
