@@ -85,7 +85,7 @@ def failures_in(lines: Sequence[str]) -> list[str]:
     """Return which tests failed, each once however many parameters it has, and why if pytest says so."""
     failures: dict[str, str] = {}
     for line in lines:
-        found = re.match(r"(?:FAILED|ERROR) (?:tests/)?([^ [-]+)[^ ]*(?: - (.*))?", line)
+        found = re.match(r"(?:FAILED|ERROR) (?:tests/)?([^ \[]+)(?:\[.*?\])?(?: - (.*))?$", line)
         if found is not None:
             failures.setdefault(found[1], found[2] or "")
     return [f"{test.rpartition('::')[2]}: {reason}"[:LONGEST_LINE].rstrip(": ") for test, reason in failures.items()]

@@ -6,7 +6,7 @@ import ast
 import re
 import textwrap
 from collections.abc import Collection
-from typing import Union
+from functools import lru_cache
 
 WIDTH = 120
 REFERENCE = re.compile(r"Diss\. §[0-9.]*[0-9]|Fig\. [0-9]+|§[0-9.]*[0-9]")
@@ -14,17 +14,20 @@ REFERENCE = re.compile(r"Diss\. §[0-9.]*[0-9]|Fig\. [0-9]+|§[0-9.]*[0-9]")
 IN_PARENTHESES = re.compile(r" \((?:§|Fig\. |Diss\. )[^()]*\)")
 END_OF_SENTENCE = re.compile(r"(?<!Fig)(?<!Diss)\. |\.$")
 
-Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
-
-
 class NoSuchFunction(Exception):
     """The text has no function of that name."""
 
 
-def functions_in(text: str) -> dict[str, Function]:
+@lru_cache(maxsize=8)
+def parsed(text: str) -> ast.Module:
+    """Return the syntax tree of a file's text, which is asked for once for each of its functions."""
+    return ast.parse(text)
+
+
+def functions_in(text: str) -> dict[str, ast.FunctionDef]:
     """Return the functions and methods in `text` by their names, a method's with its class before it."""
-    found: dict[str, Function] = {}
-    for node in ast.parse(text).body:
+    found: dict[str, ast.FunctionDef] = {}
+    for node in parsed(text).body:
         if isinstance(node, ast.FunctionDef):
             found[node.name] = node
         elif isinstance(node, ast.ClassDef):
@@ -32,7 +35,7 @@ def functions_in(text: str) -> dict[str, Function]:
     return found
 
 
-def function_named(text: str, name: str) -> Function:
+def function_named(text: str, name: str) -> ast.FunctionDef:
     """Return the function `name` in `text`. Raises NoSuchFunction."""
     try:
         return functions_in(text)[name]
@@ -67,7 +70,7 @@ def emptied(text: str, names: Collection[str]) -> str:
 def what_to_write(text: str, name: str, docstring: str) -> str:
     """Return what is missing and where to read of it: by the function's docstring, or its module's."""
     task = IN_PARENTHESES.sub("", END_OF_SENTENCE.split(" ".join(docstring.split()))[0])
-    heading = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    heading = (ast.get_docstring(parsed(text)) or "").partition("\n")[0]
     references = REFERENCE.findall(docstring) or REFERENCE.findall(heading)
     return f"{name}: {task[0].lower()}{task[1:]}; see {', '.join(dict.fromkeys(references))}"
 

@@ -43,7 +43,8 @@ class Exercise:
     def stages(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return what is to be run, one after the other: what it is, and the tests."""
         parts = [(part.says, part.tests) for part in self.parts]
-        return [*parts, ("all tests of these rules", self.rule_tests), ("servers in virtual time", self.server_tests)]
+        all_of_it = [("all tests of these rules", self.rule_tests), ("servers in virtual time", self.server_tests)]
+        return [*parts, *((says, tests) for says, tests in all_of_it if tests)]
 
 
 def functions(path: str, *names: str) -> tuple[Target, ...]:
