@@ -9,6 +9,7 @@ import inspect
 import io
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -323,7 +324,7 @@ def test_without_pytest_one_line_says_how_to_get_it(
     python = tmp_path / "elsewhere" / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    monkeypatch.setattr(checking.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 0}))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], returncode=0))
     assert checking.python_with_pytest() == str(python)
 
 

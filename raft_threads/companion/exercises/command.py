@@ -84,7 +84,7 @@ def how_to_go_on(name: str, exercise: Exercise, directory: Path) -> list[str]:
     return [
         f"{directory} is a copy of the project in which these are to be written:",
         *(f"   {place}" for place in places(exercise, directory)),
-        f"Read {exercise.sections}, and what their docstrings say. Then run the tests that belong, as often as you like:",
+        f"Read {exercise.sections}, and their docstrings. Then run the tests that belong, as often as you like:",
         f"   python3 run_demo.py exercise {CHECK} {directory}",
         "It begins with tests of the rule alone, and goes on as long as they are green. Our own version:",
         f"   python3 run_demo.py exercise {SOLUTION} {name}",
@@ -106,8 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_demo.py exercise",
         usage="run_demo.py exercise --list | NAME DIR | check [DIR] | solution NAME",
-        description="NAME DIR copies the project into DIR without the body of a rule; check runs the tests that belong; "
-        "solution shows what the project has there.",
+        description="NAME DIR copies the project into DIR without the body of a rule; check runs the tests that "
+        "belong; solution shows what the project has there.",
         epilog="Exit codes: 0 done, all green; 1 not all green yet; 2 it cannot be done, and why.",
     )
     parser.add_argument("--list", action="store_true", help="name the exercises")

@@ -1,4 +1,4 @@
-"""Takes the body of a function out of a file's text, and leaves signature, docstring and all other lines as they are."""
+"""Takes the body of a function out of a file's text; signature, docstring and all other lines stay as they are."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def refuse_unless_project() -> None:
     if (PROJECT / NOTE).exists():
         raise ExerciseError(f"this is a scratch copy itself; ask the project it was made from, {origin(PROJECT)}")
     if not all((PROJECT / part).is_dir() for part in NEEDED):
-        raise ExerciseError(f"there are no tests in {PROJECT}; exercises need the project's files, not only the package")
+        raise ExerciseError(f"there are no tests in {PROJECT}; exercises need all of the project, not only the package")
 
 
 def copy(source: Path, target: Path) -> None:
