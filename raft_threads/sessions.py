@@ -154,6 +154,7 @@ class Sessions:
         return b""
 
     def _execute_once(self, body: bytes) -> Optional[bytes]:
+        """Execute the command of a session's entry unless that was done before; return the answer, or None (§8)."""
         request = parse_session_command(body)
         session = None if request is None else use_session(self._table, request.client_id)
         if request is None or session is None:

@@ -311,6 +311,7 @@ def test_each_break_loses_a_property_and_the_rule_in_place_does_not(broken: Brea
     steps = about_breaks.shortest(about_breaks.find_loss(random.Random(1), broken), broken)
     loss = about_breaks.run(steps, servers, broken)
     assert loss is not None and loss.name != about_breaks.NOTHING
+    assert broken.said in text_of(about_breaks.ask(broken, steps, loss))
     sound = about_breaks.run(steps, servers)
     assert sound is not None and sound.name == about_breaks.NOTHING
     for position in range(len(steps) - 1):

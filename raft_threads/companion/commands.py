@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, NamedTuple
 
 from raft_threads.companion import break_command, rule_command
+from raft_threads.companion.exercises import command as exercise
 from raft_threads.companion.figures.command import COMMANDS as FIGURE_COMMANDS
 from raft_threads.companion.figures.command import FIGURES
 from raft_threads.companion.quiz import command as quiz
@@ -30,4 +31,5 @@ COMPANION = {
     "rule": Command(rule_command.main, "a rule of the paper, its code, its tests, and the breakpoint to set"),
     "break": Command(break_command.main, "a cluster without a rule, up to the step at which something is lost"),
     "quiz": Command(quiz.main, quiz.SHOWS),
+    "exercise": Command(exercise.main, exercise.SHOWS),
 }

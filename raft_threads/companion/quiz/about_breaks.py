@@ -14,6 +14,8 @@ from raft_threads.companion.quiz.properties import PROPERTIES, Properties
 from raft_threads.companion.quiz.question import Block, Question, Rule
 
 STEPS = 14
+# What a rule's function may have to be shown.
+MOST_LINES = 8
 NOTHING = "none of them, so far"
 # How often the last step is left out, and so nothing is lost yet.
 SHARE_OF_HARMLESS = 0.15
@@ -92,16 +94,19 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
     assert loss is not None, "what was found happens again"
     options = (*PROPERTIES, NOTHING)
     why: list[Block] = [f"{loss.damage}.", [*draw_states(loss.history.states.values()), LEGEND]]
+    rule = Rule(broken.function, broken.sections)
+    code = [f"   {line}" for line in rule.lines()]
     return Question(
         [
-            f"One rule is missing, {broken.function.__name__} ({broken.sections}). {broken.said}",
-            "This happens:",
+            f"One rule is missing, {broken.function.__name__} ({broken.sections}):",
+            *([code] if len(code) <= MOST_LINES else []),
+            f"{broken.said} This happens:",
             numbered(loss.told),
             "Which property of Fig. 3 is lost first?",
         ],
         Choice([[name] for name in options], frozenset({options.index(loss.name)})),
         [*why, *with_the_rule(steps, servers_of(broken), loss)],
-        [Rule(broken.function, broken.sections)],
+        [rule],
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import random
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,14 @@ class Rule(NamedTuple):
         code = inspect.unwrap(self.function).__code__
         path = Path(code.co_filename).resolve().relative_to(PROJECT)
         return f"{self.function.__qualname__} ({self.sections}), {path}:{code.co_firstlineno}"
+
+    def lines(self) -> list[str]:
+        """Return what the function does, without its signature and docstring."""
+        source = textwrap.dedent(inspect.getsource(self.function))
+        (function,) = ast.parse(source).body
+        assert isinstance(function, ast.FunctionDef)
+        code = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        return textwrap.dedent("\n".join(source.splitlines()[code[0].lineno - 1:])).splitlines()
 
 
 @dataclass(frozen=True)
