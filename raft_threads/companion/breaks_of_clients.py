@@ -61,7 +61,7 @@ def stay_with_it(self: LeaderConnections, address: Address, connection: Optional
 def the_leader_is_lost(cluster: SimulatedCluster) -> str:
     """A client sets x; then n1 is cut off, n2 is elected, and the client sets x again."""
     begin(cluster, "n1")
-    with client_of(cluster, timeout=2.0) as client:
+    with client_of(cluster, timeout=4.0) as client:
         client.put("x", "1")
         cluster.isolate("n1")
         win(cluster, "n2")

@@ -188,9 +188,12 @@ def a_transfer_takes_long(cluster: SimulatedCluster) -> str:
     follower = next(server for server in cluster.servers if server != leader)
     cluster.crash(follower)
     cluster.put("x", "x" * 2500, via=leader)
-    cluster.take_snapshot(leader)
-    cluster.run_for(0.2)
+    for server in cluster.running:
+        cluster.run_until(lambda: has_all_of(cluster, server, leader), "it is applied")  # noqa: B023
+        cluster.take_snapshot(server)
     restart(cluster, follower)
+    cluster.run_until(lambda: cluster.state(follower).incoming is not None, "the first chunk has come")
+    leader = cluster.wait_for_leader()
     must_stay(
         cluster,
         lambda: leads(cluster, leader) or has_all_of(cluster, follower, leader),
