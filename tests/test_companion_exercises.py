@@ -349,6 +349,14 @@ def test_the_page_names_all_exercises_in_order_with_what_they_are() -> None:
         assert (says, sections) == (EXERCISES[name].says, EXERCISES[name].sections)
 
 
+def test_the_page_shows_an_emptied_function_as_it_is_in_a_copy() -> None:
+    """docs/exercises.md."""
+    (shown,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    text = (ROOT / "raft_threads" / "election.py").read_text()
+    name = "is_at_least_as_up_to_date"
+    assert shown == source_of(emptied(text, [name]), name)
+
+
 def test_each_command_on_the_page_does_what_it_is_there_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
