@@ -13,13 +13,12 @@ import signal
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 import pytest
 
-from raft_threads.simulation.sweep import take_a_core
+from raft_threads.simulation.sweep import processes_with_a_core, take_a_core
 
 Made = TypeVar("Made")
 PROCESSES = 2
@@ -54,8 +53,7 @@ class Beforehand:
         }
         self._pool: Optional[ProcessPoolExecutor] = None
         if calls:
-            context = get_context("spawn")  # this process will have threads
-            self._pool = ProcessPoolExecutor(PROCESSES, context, stand_back, (context.Value("i", 0),))
+            self._pool = processes_with_a_core(PROCESSES, stand_back)
             self._futures.update({call: self._pool.submit(*call) for call in calls})
 
     def close(self) -> None:
