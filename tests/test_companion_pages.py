@@ -96,56 +96,6 @@ def help_of_serve() -> str:
     return text
 
 
-# Commands
-
-
-@each_page
-def test_every_command_is_understood(page: Page) -> None:
-    """By the parser that a user's arguments meet."""
-    for command in page.commands():
-        program, *arguments = shlex.split(command)[1:]
-        if program == "run_demo.py":
-            assert demo_understands(arguments), f"{page.name}: {command}"
-        else:
-            assert [program, *arguments[:1]] == ["-m", "pytest"], f"{page.name}: {command}"
-            assert len(started_by(command)) == 1, f"{page.name}: {command}"
-
-
-class Understood(Exception):
-    """A command's own parser takes its arguments; so it would begin."""
-
-
-def demo_understands(arguments: list[str]) -> bool:
-    """Return whether `run_demo.py` takes these arguments, up to the id of a rule."""
-    parse_args: Any = argparse.ArgumentParser.parse_args
-
-    def parse_and_stop(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-        parse_args(parser, argv)
-        raise Understood
-
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()), suppress(SystemExit):
-        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
-        try:
-            cli.main(arguments)
-        except Understood:
-            return arguments[:1] not in (["rule"], ["break"]) or set(arguments[1:]) <= {*RULES, "--list"}
-    return False
-
-
-def test_a_command_that_is_not_there_is_not_understood() -> None:
-    """So the test above can fail."""
-    for command in ("elections", "figure-3", "break F2.Leaders.44", "rule F2.Leaders.4 --step", "quiz --topic none"):
-        assert not demo_understands(command.split()), command
-
-
-def started_by(command: str) -> list[Callable[..., None]]:
-    """Return the tests that `python -m pytest [...] FILE -k WORD` runs."""
-    *_, file, _, word = shlex.split(command)
-    module = importlib.import_module(Path(file).stem)
-    assert (ROOT / file).samefile(str(module.__file__))
-    return [test for name, test in vars(module).items() if name.startswith("test_") and word in name]
-
-
 # Breakpoints
 
 
