@@ -91,3 +91,4 @@ def chosen_tests(file: str, word: str) -> list[Callable[..., None]]:
 
 
 PAGES = [Page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+INDEX = Page(ROOT / "docs" / "companion" / "README.md")
