@@ -47,10 +47,12 @@ class Page:
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
     def names_of_files(self) -> list[tuple[Path, str]]:
-        """Return the names that stand right behind a link to a module, each with that module."""
-        found = re.findall(rf"\]\(([^)]+\.py)\)((?:,?\s+`{NAME}`)+)", self.prose)
-        named = [(path, name) for path, names in found for name in re.findall(rf"`({NAME})`", names)]
-        return [((self.path.parent / path).resolve(), name) for path, name in named]
+        """Return the names that stand right behind a module, be it a link or not, each with that module."""
+        links = re.findall(rf"\]\(([^)]+\.py)\)((?:,?\s+`{NAME}`)+)", self.prose)
+        plain = re.findall(rf"`(\w+\.py)`(?: \|)?((?:,?\s+`(?!\w+\.py`){NAME}`)+)", self.prose)
+        found = [((self.path.parent / path).resolve(), names) for path, names in links]
+        found += [(path, names) for module, names in plain for path in (ROOT / "raft_threads").rglob(module)]
+        return [(path, name) for path, names in found for name in re.findall(rf"`({NAME})`", names)]
 
     def spans(self) -> list[str]:
         """Return everything in backticks outside of boxes."""
