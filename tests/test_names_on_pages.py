@@ -20,8 +20,9 @@ from raft_threads.demo import cli
 
 # What stands in backticks, and is no name of ours: of the shell, of pdb, of other projects; and what is no name at all.
 WORDS = {
-    *("apt install python3-venv", "kill $(jobs -p)", "kill -9", "python3", ".venv", "pip install", "pip install -e ."),
-    *("pip install matplotlib", "pip install pysyncobj", "plots", "taskset", "etcd-server", "/proc/PID/task/*/status"),
+    *("apt install python3-venv", "kill %1", "kill $(jobs -p)", "kill -9", "python3", ".venv", "pip install"),
+    *("pip install -e .", "pip install matplotlib", "pip install pysyncobj", "plots", "etcd-server"),
+    *("taskset", "/proc/PID/task/*/status"),
     *("c", "n", "q", "-s --timeout 0", "breakpoint()", "less", "flock", "F_FULLFSYNC", "null", "_on_servers"),
     *("§", "Fig.", "Diss.", "...", "2", '""', "\\n", "%", "%25", "%0A", "%0D", "%XX", "id=host:port", "stale.jsonl"),
     *("checksum content\\n", "#2 n+1", "C n1 n2+n1 n2 n3", "grant", "~grant", "test_in_d_...", "timing="),
