@@ -13,15 +13,18 @@ import pytest
 from pages import ROOT, Page
 
 from raft_threads import __main__ as raft_threads
-from raft_threads import kv, wire
+from raft_threads import kv, membership, peer_thread, rpc_server, sessions, snapshot_transfer, wire
 from raft_threads.bench.arguments import ONCE, USUAL
 from raft_threads.companion.break_command import LEGEND
 from raft_threads.demo.cli import SCENARIOS
+from raft_threads.entry_format import MAX_COMMAND_BYTES
 from raft_threads.events import CommitAdvanced
 from raft_threads.figure_16.lines import LINES, Line
 from raft_threads.log import NO_OP, LogEntry
 from raft_threads.log_drawing import Row, draw_rows
+from raft_threads.options import Options
 from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.timing import Timing
 
 PACKAGE = ROOT / "raft_threads"
 README = Page(ROOT / "README.md")
@@ -137,6 +140,33 @@ def test_what_is_typed_and_answered_by_hand_are_messages() -> None:
 def stream_of(lines: str) -> BufferedReader:
     """Return lines as they come from a socket."""
     return BufferedReader(BytesIO(lines.encode() + b"\n"))
+
+
+# Limits
+
+KIB, MIB = 1024, 1024 * 1024
+LIMITS = [
+    ("wire-format.md", "64 KiB for the JSON line", wire.MAX_HEADER_BYTES == 64 * KIB),
+    ("wire-format.md", "2 MiB for a command or 3 times that for its escaped line", MAX_COMMAND_BYTES == 2 * MIB),
+    ("wire-format.md", "10,000 lines and about 12 MiB a message", wire.MAX_LINES == 10_000),
+    ("wire-format.md", "10,000 lines and about 12 MiB a message", round(wire.MAX_FRAME_BYTES / MIB) == 12),
+    ("wire-format.md", "at most 4,096 entries and 1 MiB of them", peer_thread.MAX_ENTRIES_PER_MESSAGE == 4096),
+    ("wire-format.md", "a server sends 256 KiB at a time", snapshot_transfer.MAX_CHUNK_BYTES == 256 * KIB),
+    ("wire-format.md", "The first message, within 10 seconds", rpc_server.HELLO_TIMEOUT == 10),
+    ("wire-format.md", "10,000 sessions at most", sessions.MAX_SESSIONS == 10_000),
+    ("wire-format.md", "Up to 1000 commands", sessions.MAX_REPLIES_PER_SESSION == 1000),
+    ("choices.md", "up to 4096 entries or 1 MiB", peer_thread.MAX_BYTES_PER_MESSAGE == MIB),
+    ("choices.md", "forget the least recently used of more than 10,000 sessions", sessions.MAX_SESSIONS == 10_000),
+    ("choices.md", "shorter than an election timeout, ten at most", membership.MAX_ROUNDS == 10),
+    ("performance.md", "compacted at 64 MiB", Options().snapshot_threshold == 64 * MIB),
+    ("companion/5.6-timing.md", "half a second at most (`rpc_timeout`)", Timing(1, 2).rpc_timeout == 0.5),
+]
+
+
+@pytest.mark.parametrize("name, says, is_so", LIMITS)
+def test_limits_on_the_pages_are_those_of_the_code(name: str, says: str, is_so: bool) -> None:
+    """Where a number is written out in words."""
+    assert says in " ".join(page(name).prose.split()) and is_so
 
 
 # docs/simulation.md
