@@ -86,7 +86,9 @@ def test_rule_without_an_id_lists_them_all(arguments: list[str], capsys: pytest.
 def test_an_unknown_rule_is_refused_in_one_line_that_names_those_like_it(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What to type instead."""
+    """What to type instead: those that begin so, else those that are spelled nearly so; all, if there are too many."""
+    assert complaint(capsys, command, "f2.followers").endswith("; did you mean F2.Followers.1, F2.Followers.2?")
+    assert complaint(capsys, command, "F2").endswith("there is no rule F2; `run_demo.py rule` lists all of them")
     assert complaint(capsys, command, "F2.Leader.4").endswith("there is no rule F2.Leader.4; did you mean "
                                                              "F2.Leaders.4, F2.Leaders.3, F2.Leaders.2, F2.Leaders.1?")
 
