@@ -22,7 +22,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-# How many rules are named to somebody who asks for one that there is not; the seven for leaders are not too many.
+# How many rules are named to somebody who asks for one that there is not; the six for leaders are not too many.
 MOST_NAMED = 8
 
 
