@@ -1,149 +1,34 @@
-"""The companion in docs/ is right: its links, names, commands, breakpoints, and the answers to its questions."""
+"""The companion in docs/ is right: its order, breakpoints, rules to break, figures, and the answers to questions."""
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import inspect
 import re
-import shlex
 import sys
 import threading
 from code import InteractiveConsole
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Callable
 
 import pytest
-from pages import ROOT, Answer, Page, Stop
+from pages import INDEX, ROOT, Answer, Page, Stop, chosen_tests
 from simulated import SimulatedRuns
 
-from raft_threads.companion.rules import RULES
-from raft_threads.demo import cli
-from raft_threads.serve_arguments import add_serve
+from raft_threads.companion.breaks import BREAKS
+from raft_threads.companion.figures.command import FIGURES
 
-COMPANION = ROOT / "docs" / "companion"
-INDEX = Page(COMPANION / "README.md")
-CHAPTERS = [Page(path) for path in sorted(COMPANION.glob("[!R]*.md"))]
-PAGES = [INDEX, *CHAPTERS, Page(ROOT / "docs" / "choices.md"), Page(ROOT / "docs" / "production.md")]
-ANSWERS = [pytest.param(each, id=f"{page.name}-{n}") for page in PAGES for n, each in enumerate(page.answers(), 1)]
-STOPS = [pytest.param(each, id=page.name) for page in PAGES for each in page.stops()]
-# What stands in backticks and is neither a name of the code nor a command.
-WORDS = {"c", "python3", ".venv", "kill -9", "pip install", "§", "Fig.", "Diss.", "_on_servers"}
-
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-
-
-def defined_in(path: Path) -> set[str]:
-    """Return what a module defines: functions, classes, methods, fields, constants."""
-    definition = re.compile(r"^ *(?:def|class) (\w+)|^ *(?:self\.)?(\w+)(?:: [^=\n]+)?(?: = |$)", re.MULTILINE)
-    return {name for names in definition.findall(path.read_text(encoding="utf-8")) for name in names if name}
-
-
-KNOWN = {path: defined_in(path) for path in (ROOT / "raft_threads").rglob("*.py")}
-
-
-# Links
-
-
-@each_page
-def test_every_link_leads_to_a_file_and_to_a_heading_that_are_there(page: Page) -> None:
-    """Files in docs/ and in the package; headings by the names that browsers know them by."""
-    for path, heading in page.links():
-        assert path.exists(), f"{page.name} links to {path}"
-        assert not heading or heading in Page(path).anchors(), f"{page.name} links to #{heading} in {path.name}"
-
-
+CHAPTERS = [Page(path) for path in sorted(INDEX.path.parent.glob("[!R]*.md"))]
+ANSWERS = [pytest.param(each, id=f"{page.name}-{n}") for page in CHAPTERS for n, each in enumerate(page.answers(), 1)]
+STOPS = [pytest.param(each, id=page.name) for page in CHAPTERS for each in page.stops()]
 def test_the_pages_follow_one_another_as_the_index_says() -> None:
     """Each leads to the one before it, to the index, and to the next."""
     order = re.findall(r"^\| \d+ \| \[[^]]+\]\(([^)]+)\)", INDEX.text, re.MULTILINE)
     assert sorted(order) == [page.path.name for page in CHAPTERS]
     for before, name, after in zip(["", *order], order, [*order[1:], ""]):
-        line = (COMPANION / name).read_text(encoding="utf-8").splitlines()[2]
+        line = (INDEX.path.parent / name).read_text(encoding="utf-8").splitlines()[2]
         assert re.findall(r"\]\(([^)]+)\)", line) == [each for each in (before, "README.md", after) if each], name
-
-
-# Names
-
-
-@each_page
-def test_every_name_behind_a_file_is_defined_in_it(page: Page) -> None:
-    """A function stands behind its module, a method also behind its class."""
-    for path, name in page.names_of_files():
-        assert KNOWN[path].issuperset(name.split(".")), f"{page.name}: there is no {name} in {path.name}"
-
-
-@each_page
-def test_everything_else_in_backticks_is_a_name_an_option_a_file_or_a_command(page: Page) -> None:
-    """So nothing on a page is called as the code does not call it any more."""
-    names, options, commands = set().union(*KNOWN.values()), help_of_serve(), page.commands()
-    for span in set(page.spans()) - WORDS - set(commands):
-        if span.startswith("--"):
-            assert span in options, f"{page.name}: serve has no {span}"
-        elif "/" in span:
-            assert list(ROOT.glob(span)), f"{page.name}: there is no {span}"
-        else:
-            assert names.issuperset(span.split(".")), f"{page.name}: nothing is called {span}"
-
-
-def help_of_serve() -> str:
-    """Return what `serve --help` says."""
-    commands: Any = argparse.ArgumentParser().add_subparsers()
-    add_serve(commands)
-    text: str = commands.choices["serve"].format_help()
-    return text
-
-
-# Commands
-
-
-@each_page
-def test_every_command_is_understood(page: Page) -> None:
-    """By the parser that a user's arguments meet."""
-    for command in page.commands():
-        program, *arguments = shlex.split(command)[1:]
-        if program == "run_demo.py":
-            assert demo_understands(arguments), f"{page.name}: {command}"
-        else:
-            assert [program, *arguments[:1]] == ["-m", "pytest"], f"{page.name}: {command}"
-            assert len(started_by(command)) == 1, f"{page.name}: {command}"
-
-
-class Understood(Exception):
-    """A command's own parser takes its arguments; so it would begin."""
-
-
-def demo_understands(arguments: list[str]) -> bool:
-    """Return whether `run_demo.py` takes these arguments, up to the id of a rule."""
-    parse_args: Any = argparse.ArgumentParser.parse_args
-
-    def parse_and_stop(parser: argparse.ArgumentParser, argv: list[str]) -> None:
-        parse_args(parser, argv)
-        raise Understood
-
-    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()), suppress(SystemExit):
-        patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
-        try:
-            cli.main(arguments)
-        except Understood:
-            return arguments[:1] not in (["rule"], ["break"]) or set(arguments[1:]) <= {*RULES, "--list"}
-    return False
-
-
-def test_a_command_that_is_not_there_is_not_understood() -> None:
-    """So the test above can fail."""
-    for command in ("elections", "figure-3", "break F2.Leaders.44", "rule F2.Leaders.4 --step", "quiz --topic none"):
-        assert not demo_understands(command.split()), command
-
-
-def started_by(command: str) -> list[Callable[..., None]]:
-    """Return the tests that `python -m pytest [...] FILE -k WORD` runs."""
-    *_, file, _, word = shlex.split(command)
-    module = importlib.import_module(Path(file).stem)
-    assert (ROOT / file).samefile(str(module.__file__))
-    return [test for name, test in vars(module).items() if name.startswith("test_") and word in name]
 
 
 # Breakpoints
@@ -157,7 +42,8 @@ def test_the_breakpoint_is_reached_by_the_test(stop: Stop) -> None:
     exec(imported, names)
     where, _, condition = breakpoint_[len("b "):].partition(", ")
     function = eval(where, names)
-    (test,) = started_by(stop.command)
+    *_, file, _, word = stop.command.split()
+    (test,) = chosen_tests(file, word)
     with SimulatedRuns(test.__name__) as runs:
         fixtures: dict[str, Callable[[], object]] = {"simulated": lambda: runs, "cluster": lambda: runs(3)}
         given = {name: fixtures[name]() for name in inspect.signature(test).parameters}
@@ -219,8 +105,27 @@ class Console(InteractiveConsole):
 def test_every_chapter_asks_questions_and_says_where_to_stop() -> None:
     """Two or three questions, a breakpoint, something to run, and what the paper leaves open."""
     for page in CHAPTERS:
-        assert 2 <= len(page.answers()) <= 3 and page.stops() and page.commands(), page.name
+        assert 2 <= len(page.answers()) <= 3 and page.stops(), page.name
         assert {"the-code", "left-open", "do", "questions"} <= page.anchors(), page.name
+
+
+def test_every_chapter_has_a_rule_to_break_and_says_what_is_lost_without_it() -> None:
+    """Word for word as `run_demo.py break` does, behind a few words of its own."""
+    for page in CHAPTERS:
+        ((said, rule),) = re.findall(
+            r"^(Break it(?:.+\n)+)\n```\npython3 run_demo\.py break (\S+)\n```$", page.text, re.MULTILINE
+        )
+        does = BREAKS[rule].does
+        expected = f"{does[0].lower()}{does[1:]} **{BREAKS[rule].loses}** is lost."
+        assert " ".join(said.split()).endswith(expected), page.name
+
+
+def test_every_chapter_plays_the_figures_that_the_index_names_for_it() -> None:
+    """Those that can be played: Fig. 2 is the rule book, Fig. 3 is checked everywhere."""
+    for chapter, figures in re.findall(r"^\| \d+ \| \[[^]]+\]\(([^)]+)\) \|(.*)\|$", INDEX.text, re.MULTILINE):
+        named = [f"figure-{number}" for number in re.findall(r"\d+", figures)]
+        played = re.findall(r"^python3 run_demo\.py (figure-\d+)", Page(INDEX.path.parent / chapter).text, re.MULTILINE)
+        assert played == [name for name in named if name in FIGURES or name == "figure-16"], chapter
 
 
 def test_every_choice_says_what_the_paper_says_what_we_do_what_others_do_and_what_follows() -> None:

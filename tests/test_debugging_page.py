@@ -1,4 +1,4 @@
-"""docs/debugging.md can be followed literally: its commands are typed at a terminal, and the answers compared."""
+"""README.md and docs/debugging.md can be followed literally: what they type into pdb is typed, the answers compared."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ from processes import ROOT
 from terminals import Terminal
 
 PAGE = (ROOT / "docs" / "debugging.md").read_text()
+README = (ROOT / "README.md").read_text()
 # A command that is typed into a shell, and the sessions with pdb that follow it.
-STARTS = re.split(r"^```\n\.venv/bin/python (-m pytest .*)\n```$", PAGE, flags=re.MULTILINE)[1:]
+STARTS = [
+    start
+    for page in (README, PAGE)
+    for start in re.findall(
+        r"^```\n(?:python3|\.venv/bin/python) (-m pdb .*|-m pytest .*)\n```$"
+        r"((?:(?!^```\n(?:python3|\.venv)).*\n)*)", page, flags=re.MULTILINE
+    )
+]
 LEAVE_OUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 LAUNCH = json.loads((ROOT / ".vscode" / "launch.json").read_text())["configurations"]
 
@@ -25,19 +33,18 @@ def without_what_changes(answer: str) -> str:
     return re.sub(r"(?<=\.py)(\(\d+\)|:\d+)", "", answer)
 
 
-@pytest.mark.parametrize("number", range(len(STARTS) // 2))
-def test_what_the_page_says_can_be_typed_and_is_answered_as_it_says(number: int) -> None:
-    """From the first breakpoint to Fig. 8, and to the rule that forbids to commit by counting (§5.4.2)."""
-    command, text = STARTS[2 * number : 2 * number + 2]
+@pytest.mark.parametrize("command, text", STARTS, ids=[command.split()[-1] for command, _ in STARTS])
+def test_what_the_pages_say_can_be_typed_and_is_answered_as_they_say(command: str, text: str) -> None:
+    """From an election to Fig. 8, and to the rule that forbids to commit by counting (§5.4.2)."""
     sessions = "".join(re.findall(r"^```pdb\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     exchanges = re.findall(r"^\(Pdb\) (.*)\n((?:(?!\(Pdb\)).*\n)*)", sessions, re.MULTILINE)
-    assert len(exchanges) > 5 and exchanges[-1][0] == "q" or number == 2
+    assert len(exchanges) > 5 and exchanges[-1][0] == "q"
     with Terminal([sys.executable, *command.split()]) as terminal:
         terminal.prompt()
         for typed, expected in exchanges:
             if typed == "q":
                 terminal.type(typed)
-                assert terminal.end() == 2, "pytest was left"
+                assert terminal.end() == (2 if "pytest" in command else 0), "it was left"
                 break
             answer, expected = without_what_changes(terminal.ask(typed)), without_what_changes(expected)
             assert doctest.OutputChecker().check_output(expected, answer, LEAVE_OUT), f"{typed} says:\n{answer}"

@@ -14,6 +14,7 @@ from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 import pytest
 from beforehand import Beforehand
+from pages import Page
 
 from raft_threads.companion.commands import COMPANION
 from raft_threads.demo.cli import main
@@ -64,6 +65,16 @@ class Play(NamedTuple):
 
 
 ELECTIONS = {seed: Play(("election", "--seed", seed)) for seed in ("1", "5")}
+# What the project's forerunner printed, in this order.
+FORERUNNERS_LINES = (
+    r"Starting server at: 127\.0\.0\.1:\d+\.\.\.$",
+    r"The server server_\d, has a timeout of [345] seconds\.$",
+    r"Server (?P<leader>server_\d) has timed out\.$",
+    r"Server server_\d, with term 1, started the election process\.$",
+    r"Server server_\d has won the election! The new term is: 1$",
+    r"Server server_\d with term 1, received heartbeat from server_\d with term 1$",
+    r"Server server_\d becoming follower\. The new leader is: server_\d$",
+)
 OTHER_NUMBERS = [("story", "4"), ("split-vote", "5"), ("election", "1")]
 CLIENTS_SHELL = Play(
     ("shell",),
@@ -156,22 +167,15 @@ def test_without_a_name_it_plays_the_story_and_names_the_sections_to_read(perfor
 
 @of(ELECTIONS["1"])
 def test_the_election_is_told_in_the_forerunners_words(performances: Performances) -> None:
-    """§5.2: in this order, and with the candidate's term at the voters' first heartbeat (§5.1)."""
-    played = performances.of(ELECTIONS["1"])
-    stamp = r"^\d\d:\d\d:\d\d \[INFO\] "
-    position = 0
-    for pattern in (
-        r"Starting server at: 127\.0\.0\.1:\d+\.\.\.$",
-        r"The server server_\d, has a timeout of [345] seconds\.$",
-        r"Server (?P<leader>server_\d) has timed out\.$",
-        r"Server server_\d, with term 1, started the election process\.$",
-        r"Server server_\d has won the election! The new term is: 1$",
-        r"Server server_\d with term 1, received heartbeat from server_\d with term 1$",
-        r"Server server_\d becoming follower\. The new leader is: server_\d$",
-    ):
-        match = re.compile(stamp + pattern, re.MULTILINE).search(played.stdout, position)
-        assert match, f"{pattern} after\n{played.stdout[:position]}\nin\n{played.stdout}"
-        position = match.end()
+    """§5.2: in this order, and with the candidate's term at the voters' first heartbeat (§5.1); docs/demo.md, too."""
+    sample = Page(ROOT / "docs" / "demo.md").boxes[-1][1]
+    for printed in (performances.of(ELECTIONS["1"]).stdout, sample):
+        position = 0
+        for pattern in FORERUNNERS_LINES:
+            match = re.compile(r"^\d\d:\d\d:\d\d \[INFO\] " + pattern, re.MULTILINE).search(printed, position)
+            assert match, f"{pattern} after\n{printed[:position]}\nin\n{printed}"
+            position = match.end()
+    assert len(sample.splitlines()) == len(FORERUNNERS_LINES)
 
 
 @of(*ELECTIONS.values())

@@ -1,12 +1,10 @@
-"""What the README and docs/ say of the code is so: links, names, formats, commands."""
+"""What the README and docs/ say of the code is so: formats, conditions, what continuous integration runs."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-
-import pytest
 
 from raft_threads import file_storage, wire
 from raft_threads.entry_format import check_and_strip
@@ -23,13 +21,6 @@ def test_the_readmes_test_command_is_what_ci_runs_word_for_word() -> None:
     commands = re.findall(r"```\n(.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert commands[0] == "python3 run_demo.py"
     assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file(page: Path) -> None:
-    """A link in a page names a file that exists."""
-    for target in re.findall(r"\]\((?!https://)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_every_condition_in_the_threads_page_exists() -> None:

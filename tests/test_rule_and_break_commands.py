@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dis
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,14 +70,15 @@ def test_rule_prints_what_it_says_its_function_and_its_tests(capsys: pytest.Capt
     assert out.startswith("F2.Leaders.4 ") and "Why: " in out
     assert "   def advance_commit_index(state: State) -> None:\n" in out
     assert "state.log.term_at(n) == state.current_term" in out
-    assert re.search(r"^   b raft_threads/replication.py:\d+$", out, re.MULTILINE)
+    assert re.search(r"^   .* --trace tests/.*\n   b raft_threads/replication.py:\d+\n   c$", out, re.MULTILINE)
     assert all(f"   {test}\n" in out for test in RULES["F2.Leaders.4"].tests)
     assert "python3 run_demo.py break F2.Leaders.4" in out
 
 
-def test_rule_without_an_id_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line for each."""
-    out = said(capsys, "rule")
+@pytest.mark.parametrize("arguments", [["rule"], ["rule", "--list"]], ids=" ".join)
+def test_rule_without_an_id_lists_them_all(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each; --list as with `break`."""
+    out = said(capsys, *arguments)
     assert [line.split()[0] for line in out.splitlines()] == list(RULES)
 
 
@@ -83,9 +86,19 @@ def test_rule_without_an_id_lists_them_all(capsys: pytest.CaptureFixture[str]) -
 def test_an_unknown_rule_is_refused_in_one_line_that_names_those_like_it(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What to type instead."""
+    """What to type instead: those that begin so, else those that are spelled nearly so; all, if there are too many."""
+    assert complaint(capsys, command, "f2.followers").endswith("; did you mean F2.Followers.1, F2.Followers.2?")
+    assert complaint(capsys, command, "F2").endswith("there is no rule F2; `run_demo.py rule` lists all of them")
     assert complaint(capsys, command, "F2.Leader.4").endswith("there is no rule F2.Leader.4; did you mean "
                                                              "F2.Leaders.4, F2.Leaders.3, F2.Leaders.2, F2.Leaders.1?")
+
+
+@pytest.mark.parametrize("command", ["rule --list", "break F2.RequestVote.2 --diagram /dev/null"])
+def test_a_reader_who_has_seen_enough_ends_a_command_without_a_word(command: str) -> None:
+    """`run_demo.py rule | head -1`, and a pager that is left: no traceback."""
+    first_line_only = f"'{sys.executable}' run_demo.py {command} | head -1"
+    process = subprocess.run(first_line_only, shell=True, capture_output=True, cwd=ROOT, text=True, timeout=30)
+    assert (process.stdout.count("\n"), process.stderr) == (1, "")
 
 
 # break

@@ -28,7 +28,6 @@ LEGEND = "[ ] known to be committed  ( ) not known to be"
 def main(argv: list[str]) -> int:
     """a run without a rule of the paper, up to the step at which something is lost"""
     parser = build_parser("break", "Run a cluster without a rule of the paper, and see what is lost; then with it.")
-    parser.add_argument("--list", action="store_true", help="name the rules, and what is lost without them")
     parser.add_argument(
         "--diagram", type=Path, metavar="FILE", help="where to draw the run, as an SVG (default: break-ID.svg)"
     )

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     """a rule of the paper: its code, its tests, and the breakpoint to set"""
     parser = build_parser("rule", "Show a rule of the paper: its code, its tests, and the breakpoint to set.")
     arguments = parser.parse_args(argv)
-    if arguments.rule is None:
+    if arguments.list or arguments.rule is None:
         print("\n".join(list_of_rules()))
     else:
         print("\n".join(sheet(find_rule(parser, arguments.rule))))
@@ -35,6 +35,7 @@ def build_parser(name: str, description: str) -> argparse.ArgumentParser:
         "of Fig. 13, S6.4 the fourth rule that §6 gives. Capitals do not matter.",
     )
     parser.add_argument("rule", nargs="?", metavar="ID", help="which rule (default: list them all)")
+    parser.add_argument("--list", action="store_true", help="name the rules, in the order of the paper")
     return parser
 
 
@@ -78,8 +79,10 @@ def sheet(rule: Rule) -> list[str]:
         "",
         *indented(place.text),
         "",
-        "To stop there, under pdb:",
+        "To stop there, start one of the tests below under pdb, and type the other two lines at its prompt:",
+        f"{INDENT}.venv/bin/python -m pytest -s --trace {rule.tests[0]}",
         f"{INDENT}b {place.path}:{place.breakpoint}",
+        f"{INDENT}c",
         "",
         "Tests that name it:",
         *(f"{INDENT}{test}" for test in rule.tests),

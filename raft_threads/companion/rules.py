@@ -22,8 +22,12 @@ RULES: dict[str, Rule] = {
 }
 
 
+# How many rules are named to somebody who asks for one that there is not; the six for leaders are not too many.
+MOST_NAMED = 8
+
+
 class UnknownRule(Exception):
-    """There is no such rule. The text is one line, with the ids that are most like it."""
+    """There is no such rule. The text is one line, with the ids that begin like it, or are most like it."""
 
 
 def rule_named(text: str) -> Rule:
@@ -31,8 +35,10 @@ def rule_named(text: str) -> Rule:
     by_name = {name.lower(): rule for name, rule in RULES.items()}
     rule = by_name.get(text.lower())
     if rule is None:
-        near = [by_name[name].id for name in difflib.get_close_matches(text.lower(), by_name, n=4, cutoff=0.5)]
-        hint = f"did you mean {', '.join(near)}?" if near else "`run_demo.py rule` lists all of them"
+        begin_so = [name for name in by_name if name.startswith(text.lower())]
+        near = begin_so or difflib.get_close_matches(text.lower(), by_name, n=4, cutoff=0.5)
+        ids = ", ".join(by_name[name].id for name in near)
+        hint = f"did you mean {ids}?" if 0 < len(near) <= MOST_NAMED else "`run_demo.py rule` lists all of them"
         raise UnknownRule(f"there is no rule {text}; {hint}")
     return rule
 

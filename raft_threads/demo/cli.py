@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -124,7 +125,7 @@ def main(argv: Optional[list[str]] = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMPANION:
-        return COMPANION[argv[0]].main(argv[1:])
+        return beside_the_paper(argv[0], argv[1:])
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -146,6 +147,17 @@ def main(argv: Optional[list[str]] = None) -> int:
             print(line)
     if exit_code == INTERRUPTED:
         print("\nInterrupted; everything has been stopped and removed.", file=sys.stderr)
+    return exit_code
+
+
+def beside_the_paper(name: str, argv: list[str]) -> int:
+    """Run the companion's command `name`. A reader who has seen enough, as `head` has, ends it without a word."""
+    try:
+        exit_code = COMPANION[name].main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     return exit_code
 
 
