@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dis
 import io
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 import pytest
+from played_figures import all_stops
 from processes import ROOT
 from terminals import Terminal
 
@@ -28,13 +32,15 @@ PROGRAM = [sys.executable, str(ROOT / "run_demo.py")]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_is_the_same_each_time_and_plain_text(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Issue 6: `run_demo.py figure-1` and so on. A seed decides all that is left to chance."""
+def test_a_figure_is_the_same_each_time_and_plain_text(
+    name: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Issue 6: `run_demo.py figure-1` and so on. A seed decides all that is left to chance; nothing is logged."""
     printed = []
     for _ in range(2):
         assert cli.main([name]) == 0
         printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1]
+    assert printed[0] == printed[1] and caplog.messages == []
     assert printed[0].startswith(f"== Figure {name[7:]}: ") and "\x1b" not in printed[0]
     assert max(map(len, printed[0].splitlines())) <= 100
 
@@ -126,6 +132,34 @@ def test_a_breakpoint_is_at_the_first_statement_of_its_function() -> None:
     assert lines[first_line(election.begin_election) - 1].strip() == "state.current_term += 1"
     stop = Stop(election.begin_election, "state.id == 'S1'")
     assert stop.command() == f"b raft_threads/election.py:{first_line(election.begin_election)}, state.id == 'S1'"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_inner_function_shares_the_line_of_a_breakpoint(name: str) -> None:
+    """In a generator on that line, which lacks the names in its condition, pdb would stop whenever it comes by."""
+    for stop in all_stops(name):
+        line = first_line(stop.function)
+        for code in codes_inside(getattr(stop.function, "__code__")):
+            assert line not in {number for _, number in dis.findlinestarts(code)}, f"{stop.command()}: {code.co_name}"
+
+
+def codes_inside(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code of all generators, lambdas and the like inside a function."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield inner
+            yield from codes_inside(inner)
+
+
+def test_a_figure_is_played_also_when_pdb_has_read_its_commands_from_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python3 -m pdb run_demo.py figure-9 <commands`: no encoding can be set there any more."""
+    keys = io.TextIOWrapper(io.BytesIO(b"c\nc\n"))
+    keys.readline()
+    monkeypatch.setattr(sys, "stdin", keys)
+    assert cli.main(["figure-9"]) == 0
+    assert capsys.readouterr().out.startswith("== Figure 9")
 
 
 def test_what_a_figure_prints_can_be_typed_at_pdbs_prompt() -> None:

@@ -6,7 +6,7 @@ import argparse
 import io
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Callable, NamedTuple, Optional
@@ -119,9 +119,7 @@ SCENARIOS = {
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
+    make_do_with_any_encoding()
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMPANION:
         return COMPANION[argv[0]].main(argv[1:])
@@ -147,6 +145,14 @@ def main(argv: Optional[list[str]] = None) -> int:
     if exit_code == INTERRUPTED:
         print("\nInterrupted; everything has been stopped and removed.", file=sys.stderr)
     return exit_code
+
+
+def make_do_with_any_encoding() -> None:
+    """Have `?` stand for what the terminal's encoding lacks: a terminal without § is no reason to fail."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(io.UnsupportedOperation):  # pdb has read its commands from there already
+                stream.reconfigure(errors="replace")
 
 
 def open_recording(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Optional[Recording]:
