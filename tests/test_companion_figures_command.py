@@ -138,8 +138,9 @@ def test_a_breakpoint_is_at_the_first_statement_of_its_function() -> None:
 def test_no_inner_function_shares_the_line_of_a_breakpoint(name: str) -> None:
     """In a generator on that line, which lacks the names in its condition, pdb would stop whenever it comes by."""
     for stop in all_stops(name):
-        line = first_line(stop.function)
-        for code in codes_inside(getattr(stop.function, "__code__")):
+        function: Any = stop.function
+        line = first_line(function)
+        for code in codes_inside(function.__code__):
             assert line not in {number for _, number in dis.findlinestarts(code)}, f"{stop.command()}: {code.co_name}"
 
 

@@ -1,4 +1,4 @@
-"""Words that several figures are played with, beside those of the cluster: commands, votes, and terms without a no-op."""
+"""Words that several figures are played with, beside those of the cluster: commands, votes, leaders without a no-op."""
 
 from __future__ import annotations
 
