@@ -271,7 +271,7 @@ def test_joint_majorities_are_found_by_counting_both_sets(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(12))
 def test_what_a_snapshot_leaves_is_found_by_the_letter_of_figure_13(number: int) -> None:
-    """Fig. 13, receiver 1, 6 and 7; and what is committed already is not installed again."""
+    """Fig. 13, receiver 1, 6 and 7. What is committed already we do not install again; who does is not told wrong."""
     question = question_about("snapshot", number)
     assert isinstance(question.answers, Choice)
     text, lines = text_of(question), lines_of(question.asked)
@@ -279,14 +279,15 @@ def test_what_a_snapshot_leaves_is_found_by_the_letter_of_figure_13(number: int)
     (current,) = numbers_after("follower, term", text)
     (term,) = numbers_after("The leader of term", text)
     (index,), (last_term,) = numbers_after("last_included_index", text), numbers_after("last_included_term", text)
+    kept = log[index:] if log[index - 1:index] == [last_term] else []
+    row = " ".join(map(str, kept)) or "empty"
+    unused = f"the snapshot is not used; the log: {' '.join(map(str, log))}; commit_index is {committed}"
+    used = f"the snapshot replaces entries 1 to {index}; after them: {row}; commit_index is {max(index, committed)}"
+    expected = unused if term < current or index <= committed else used
     (right,) = question.answers.right
-    if term < current or index <= committed:
-        expected = f"the snapshot is not used; the log: {' '.join(map(str, log))}; commit_index is {committed}"
-    else:
-        kept = log[index:] if log[index - 1:index] == [last_term] else []
-        row = " ".join(map(str, kept)) or "empty"
-        expected = f"the snapshot replaces entries 1 to {index}; after them: {row}; commit_index is {index}"
     assert question.answers.options[right] == [expected]
+    assert term < current or expected == used or [used] not in question.answers.options
+    assert log[index - 1] == last_term if index <= committed else last_term >= max((0, *log[:committed]))
 
 
 @pytest.mark.parametrize("number", range(12))
