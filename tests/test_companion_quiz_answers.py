@@ -216,7 +216,7 @@ def test_a_followers_answer_is_found_by_the_letter_of_figure_2(number: int) -> N
     )
     entries = [int(each) for each in re.findall(r"\d+", re.findall(r"entries \[(.*)\]", text)[0])]
     term = numbers_after("\nterm", text)[0]
-    commit = int(committed)
+    commit, length = int(committed), len(log)
     success = term >= int(current) and (prev_index == 0 or log[prev_index - 1:prev_index] == [prev_term])
     if success:
         for index, new in enumerate(entries, prev_index + 1):
@@ -225,6 +225,8 @@ def test_a_followers_answer_is_found_by_the_letter_of_figure_2(number: int) -> N
             if index > len(log):
                 log.append(new)
         commit = max(commit, min(leader_commit, prev_index + len(entries)))
+        why = " ".join(lines_of(question.why))
+        assert ("there is nothing to append" in why) == (prev_index + len(entries) <= length and "goes" not in why)
     row = " ".join(map(str, log)) or "empty"
     (right,) = question.answers.right
     expected = f"success = {str(success).lower()}; its log is {row}; commit_index is {commit}"

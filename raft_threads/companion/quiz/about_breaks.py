@@ -109,7 +109,7 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
     code = [f"   {line}" for line in rule.lines()]
     return Question(
         [
-            f"One rule is missing, {broken.function.__name__} ({broken.sections}):",
+            f"One rule is missing, {broken.function.__qualname__} ({broken.sections}):",
             *([code] if len(code) <= MOST_LINES else []),
             f"{broken.said} This happens:",
             numbered(loss.told),

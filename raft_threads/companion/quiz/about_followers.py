@@ -164,7 +164,7 @@ def reason(following: State, request: AppendEntries) -> str:
     last_new = replication.last_new_index(request)
     kept = f"no entry conflicts, so nothing is deleted, and what is there stays: {row_of(terms_of(log))}"
     deleted = f"entry {conflict} conflicts, so it goes, and all that follow it"
-    missing = conflict is not None or last_new > log.last_index
+    missing = bool(conflict) or last_new > log.last_index
     return (
         f"Rule 2 holds: {f'entry {index} matches' if index else 'there is no entry before the new ones'}. "
         f"Rule 3: {deleted if conflict else kept}. "
