@@ -8,7 +8,7 @@ import pytest
 from played_figures import Moment, Played
 
 from raft_threads.companion.figures.command import FIGURES
-from raft_threads.companion.figures.page import MARGIN, WIDTH
+from raft_threads.companion.sheet import MARGIN, WIDTH
 
 FIGURE_7 = {
     "leader": [1, 1, 1, 4, 4, 5, 5, 6, 6, 6],
@@ -56,12 +56,12 @@ def test_the_play_comes_by_every_breakpoint_that_a_scene_names(played: Played, n
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_fits_on_a_terminal(played: Played, name: str) -> None:
-    """100 columns, whatever the logs hold."""
+    """80 columns, whatever the logs hold; but a breakpoint is in one line, so that it can be copied."""
     for moment in played(name):
         assert moment.picture
-        assert max(len(f"{MARGIN}{line}") for line in moment.picture) <= WIDTH, moment.text()
-        assert max(len(f"{MARGIN * 2}{stop.command()}") for stop in moment.stops) <= WIDTH
+        assert max(len(f"{MARGIN}{line}") for line in moment.picture) <= WIDTH == 80, moment.text()
         assert len(f"-- {moment.title}") <= WIDTH
+        assert all("\n" not in stop.command() for stop in moment.stops)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -100,7 +100,8 @@ def test_figure_4_counts_every_arrow_of_the_figure(played: Played) -> None:
     assert counts == [3, 3, 2, 2, 1, 1]
     last = played("figure-4")[-1]
     assert re.findall(r"- (\d) -", last.text()) == [str(counts[position]) for position in (1, 3, 4, 5)]
-    assert last.picture[1].split() == [str(counts[0]), str(counts[2])]
+    assert [line.split()[0] for line in last.picture[1:3]] == [str(counts[0]), "|"]
+    assert last.picture[2].split()[-1] == str(counts[2])
     assert [server.role for server in last.servers.values()] == ["follower", "leader", "follower"]
 
 
@@ -156,7 +157,7 @@ def test_figure_7_has_the_logs_of_the_paper_when_the_leader_of_term_8_comes_to_p
     assert {name: server.terms for name, server in moment.servers.items()} == FIGURE_7
     assert rows(moment) == [boxes(terms) for terms in FIGURE_7.values()]
     leader = moment.servers["leader"]
-    assert (leader.role, leader.term) == ("leader", 8) and "leader for term 8" in moment.text()
+    assert (leader.role, leader.term) == ("leader", 8) and "leads term 8" in moment.text()
     voters = {name for name, server in moment.servers.items() if server.voted_for == "leader"}
     assert voters == {"leader", "a", "b", "e", "f"} and moment.text().count("voted for it") == 4
 
@@ -212,7 +213,7 @@ def test_in_figure_9_the_voter_in_both_majorities_refuses(played: Played) -> Non
     assert committed.text().count("accepted entry 2") == 3
     assert [server.voted_for for server in refused.servers.values()][2:] == [None, "S5", "S5"]
     assert (refused.servers["S5"].role, refused.servers["S3"].term) == ("candidate", 3)
-    assert "refuses S5, whose last entry is of term 1" in refused.text()
+    assert "refuses S5 (last term 1)" in refused.text()
     assert elected.servers["S5"].role == "leader" and elected.servers["S5"].terms[:2] == [1, 2]
 
 

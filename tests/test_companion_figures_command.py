@@ -23,6 +23,7 @@ from raft_threads.companion.figures.command import FIGURES, present
 from raft_threads.companion.figures.page import Page
 from raft_threads.companion.figures.scene import Stop, first_line
 from raft_threads.companion.figures.words import without_the_no_op
+from raft_threads.companion.sheet import WIDTH
 from raft_threads.demo import cli
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.state import Role
@@ -41,8 +42,8 @@ def test_a_figure_is_the_same_each_time_and_plain_text(
         assert cli.main([name]) == 0
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1] and caplog.messages == []
-    assert printed[0].startswith(f"== Figure {name[7:]}: ") and "\x1b" not in printed[0]
-    assert max(map(len, printed[0].splitlines())) <= 100
+    assert printed[0].startswith(f"== Figure {name[7:]}  [") and "\x1b" not in printed[0]
+    assert max(len(line) for line in printed[0].splitlines() if not line.startswith("      b ")) <= WIDTH
 
 
 def test_what_a_figure_leaves_out_is_said_on_the_screen() -> None:

@@ -18,6 +18,7 @@ from raft_threads.companion.quiz.answers import Answers, Choice, Number, Servers
 from raft_threads.companion.quiz.asking import Quiz, draw_question
 from raft_threads.companion.quiz.question import Rule
 from raft_threads.companion.quiz.topics import TOPICS
+from raft_threads.companion.sheet import WIDTH
 from raft_threads.demo import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ def test_a_question_fits_on_a_terminal_and_names_where_to_read(topic: str) -> No
     """Pictures are as wide as the logs, and those are short; a breakpoint can be set at each rule that is named."""
     quiz, text = play(topic, "?\n")
     assert (quiz.right, quiz.answered) == (0, 1)
-    assert max(map(len, text.splitlines())) <= 140
+    assert max(len(line) for line in text.splitlines() if " raft_threads/" not in line) <= WIDTH
     for rule in draw_question(1, 1, topic).rules:
         path, line = rule.place().rsplit(" ", 1)[1].split(":")
         source = (ROOT / path).read_text().splitlines()[int(line) - 1]

@@ -44,7 +44,7 @@ def play_without_the_rule() -> Scenes:
         found = stand_in_one_term(cluster)
         yield Scene(
             f"Without the rule: two leaders in term {TERM}",
-            [*draw(cluster, parts(cluster)), "", f"The simulator ends this run: {found}"],
+            [*draw(cluster, parts(cluster)), "", "The simulator ends this run:", f"  {found}"],
             "S1 and S2 are a majority of C_old, as far as they know. S3, S4 and S5 are one of C_new. Nobody has voted "
             "twice, and yet there are two leaders, which can commit different entries at the same index.",
             [Stop(election.handle_request_vote_reply, "reply.vote_granted"), Stop(election.become_leader)],
@@ -65,7 +65,7 @@ def play_with_the_rule() -> Scenes:
             "the first, and of C_old only S3. S1 and S2 still go by C_old, and elect S1; it had to be one of the two.",
             [
                 Stop(membership.begin_joint_consensus_if_caught_up, "state.catch_up"),
-                Stop(election.handle_request_vote_reply, "reply.vote_granted and state.configuration.is_joint"),
+                Stop(election.handle_request_vote_reply, "state.configuration.is_joint"),
             ],
             cluster,
         )
@@ -121,7 +121,7 @@ def parts(cluster: SimulatedCluster) -> dict[str, str]:
 def draw(cluster: SimulatedCluster, notes: dict[str, str]) -> list[str]:
     """Return the figure: along the time, which configuration each server goes by."""
     tracks = tracks_of_servers(cluster, notes)
-    return [*legend(OLD, FIVE), "", *draw_timeline(tracks, 0.0, cluster.now, columns=44)]
+    return [*legend(OLD, FIVE), "", *draw_timeline(tracks, 0.0, cluster.now, columns=33)]
 
 
 FIGURE = Figure(
