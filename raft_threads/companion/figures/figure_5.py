@@ -114,7 +114,10 @@ def draw(play: Play) -> list[str]:
             blocks.append(Span(elected, end, NORMAL))
     tracks = [Track("", labels), Track("terms", blocks), Track("", [])]
     tracks += [Track(server, spans_of(play, server)) for server in FIVE]
-    legend = [f"{ELECTION} election   {NORMAL} normal operation", "1, 2, ... the term that a server is in   . it is down"]
+    legend = [
+        f"{ELECTION} election   {NORMAL} normal operation",
+        "1, 2, ... the term that a server is in   . it is down",
+    ]
     return [*legend, "", *draw_timeline(tracks, 0.0, cluster.now, COLUMNS)]
 
 
