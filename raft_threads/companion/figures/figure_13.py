@@ -62,8 +62,8 @@ def play_discard(cluster: SimulatedCluster) -> Scenes:
         "S1 sends its snapshot in chunks, and S3 discards its entire log",
         [*draw_chunks(cluster, 0), "", *draw_terms(rows_of(cluster)), "", outcome(cluster)],
         "Each chunk begins where the one before it ended (rules 2 to 4), and is a sign of life of the leader, too. "
-        "With the last one the snapshot counts (rule 5): S3's own entries are gone (rule 7), and its state machine is what "
-        "the snapshot says (rule 8). bytes_stored is ours: with it a transfer goes on after a lost chunk.",
+        "With the last one the snapshot counts (rule 5): S3's own entries are gone (rule 7), and its state machine is "
+        "what the snapshot says (rule 8). bytes_stored is ours: with it a transfer goes on after a lost chunk.",
         [
             Stop(compaction.needs_snapshot, "state.next_index[peer] < state.log.first_index"),
             Stop(compaction.record_chunk),

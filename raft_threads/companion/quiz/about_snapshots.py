@@ -178,8 +178,8 @@ def reason(state: State, request: InstallSnapshot) -> str:
     return {
         STALE: f"Rule 1: term {request.term} is older than {state.current_term}.",
         KNOWN: f"S2 knows all up to {state.commit_index} to be committed, so the snapshot tells it nothing new. "
-        f"(By the letter of rules 5 and 6 it would take the place of entries 1 to {index}, and the others stay: no harm "
-        "either.)",
+        f"(By the letter of rules 5 and 6 it would take the place of entries 1 to {index}, and the others stay: no "
+        "harm either.)",
         KEPT: f"Rule 6: entry {index} of S2 is of term {term}, too. So what follows it is kept.",
         DISCARDED: f"Rule 7: the snapshot ends with entry {index} of term {term}; S2 has {has}. So its whole log goes.",
     }[case_of(state, request)]
