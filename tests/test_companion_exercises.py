@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -18,10 +19,12 @@ from types import ModuleType
 from typing import Any, Callable, Optional
 
 import pytest
+from beforehand import Beforehand
 
 from raft_threads.companion.exercises import checking, scratch
 from raft_threads.companion.exercises.catalogue import EXERCISES
-from raft_threads.companion.exercises.checking import check, failures_in
+from raft_threads.companion.exercises.checking import Outcome, check, failures_in, trouble_in
+from raft_threads.companion.exercises.command import program
 from raft_threads.companion.exercises.emptying import emptied, functions_in, source_of
 from raft_threads.companion.exercises.exercise import Exercise, Part, Target
 from raft_threads.companion.exercises.modules import MODULES
@@ -197,38 +200,68 @@ def made(name: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def checked(directory: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    """Check a scratch copy; return the exit code, and what was said of each stage."""
-    code = cli.main(["exercise", "check", str(directory)])
-    return code, re.findall(r"^\d\. .*: (green|RED|not run yet)", capsys.readouterr().out, re.MULTILINE)
-
-
-def test_an_exercise_is_red_until_the_solution_is_put_back(
+def test_a_scratch_copy_is_made_in_a_new_directory_and_it_is_said_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """For real, in a process of its own for each stage."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # quicker, and nobody else uses the copy
+    """With commands that can be typed where this one was: from elsewhere, by the whole path."""
     directory = tmp_path / "new" / "copy"
     said = made("up-to-date", directory, capsys)
     assert "raft_threads/election.py:" in said and not list(directory.rglob("__pycache__"))
-    assert checked(directory, capsys) == (1, ["RED", "not run yet", "not run yet"])
-    shutil.copy(ROOT / "raft_threads" / "election.py", directory / "raft_threads")
-    assert checked(directory, capsys) == (0, ["green", "green", "green"])
+    assert f"\n   python3 run_demo.py exercise check {directory}\n" in said
+    monkeypatch.chdir(tmp_path)
+    assert program() == f"python3 {ROOT}/run_demo.py exercise"
 
 
-def test_a_module_is_written_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def checked_before_and_after() -> list[str]:
+    """Return what `check` says of a scratch copy: of a new one, and when the project's own file is put back."""
+    told = []
+    with tempfile.TemporaryDirectory() as directory:
+        copy, exercise = Path(directory) / "copy", EXERCISES["up-to-date"]
+        make_scratch("up-to-date", exercise, copy)
+        for _ in range(2):
+            told.append(what_check_says(exercise, copy))
+            shutil.copy(ROOT / "raft_threads" / "election.py", copy / "raft_threads")
+    return told
+
+
+def what_check_says(exercise: Exercise, directory: Path) -> str:
+    """Run the tests of a scratch copy, for real; return what is said of each stage."""
+    out = io.StringIO()
+    check(exercise, directory, out)
+    return out.getvalue()
+
+
+def stages_in(text: str) -> list[str]:
+    """Return what became of the stages."""
+    return re.findall(r"^\d\. .*: (green|RED|not run yet)", text, re.MULTILINE)
+
+
+@pytest.mark.beforehand(checked_before_and_after, waits=True)
+def test_an_exercise_is_red_until_the_solution_is_put_back(beforehand: Beforehand) -> None:
+    """For real, in a process of its own for each stage; what is missing is said."""
+    before, after = beforehand(checked_before_and_after)
+    assert stages_in(before) == ["RED", "not run yet", "not run yet"]
+    assert "\n         NotImplementedError: is_at_least_as_up_to_date: return whether a candidate's log, " in before
+    assert stages_in(after) == ["green", "green", "green"]
+
+
+def sessions_with_one_part_written() -> list[str]:
+    """Return which stages of an exercise in parts are green then."""
+    with tempfile.TemporaryDirectory() as directory:
+        return stages_when_written("sessions", 1, Path(directory) / "copy")
+
+
+@pytest.mark.beforehand(sessions_with_one_part_written, waits=True)
+def test_a_module_is_written_part_by_part(beforehand: Beforehand) -> None:
     """For real; here the first part of the sessions is written. All parts of all exercises: `-m soak`."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    assert stages_when_written("sessions", 1, tmp_path / "copy") == ["green", "RED"]
+    assert beforehand(sessions_with_one_part_written) == ["green", "RED"]
 
 
 def stages_when_written(name: str, written: int, directory: Path) -> list[str]:
     """Return which stages are green when so many parts of an exercise are written, in a new copy."""
     exercise = EXERCISES[name]
     make_scratch(name, Exercise("", "", exercise.parts[written:], (), ()), directory)
-    out = io.StringIO()
-    check(exercise, directory, out)
-    return re.findall(r"^\d\. .*: (green|RED)", out.getvalue(), re.MULTILINE)
+    return [stage for stage in stages_in(what_check_says(exercise, directory)) if stage != "not run yet"]
 
 
 @pytest.mark.soak
@@ -262,7 +295,35 @@ def test_failures_are_told_once_for_each_test() -> None:
             "FAILED tests/test_a.py::test_y",
             "2 failed in 0.1s",
         ]
-    ) == ["test_x: NotImplementedError: x: write", "test_b.py: SyntaxError: no", "test_y"]
+    ) == {
+        "tests/test_a.py::test_x": "NotImplementedError: x: write",
+        "tests/test_b.py": "SyntaxError: no",
+        "tests/test_a.py::test_y": "",
+    }
+
+
+def test_the_command_that_shows_more_runs_a_test_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not just the first of the stage, which may be green; and each failure is told with its reason."""
+    failures = {f"tests/test_a.py::test_{name}": "AssertionError: assert 1 == 2" for name in "wxyz"}
+    monkeypatch.setattr(checking, "run", lambda *_: Outcome(False, "4 failed, 1 passed in 0.1s", failures))
+    said = what_check_says(EXERCISES["commit"], ROOT)
+    assert said.endswith(" -m pytest -x tests/test_a.py::test_w\n")
+    assert "RED, 4 failed, 1 passed in 0.1s\n      test_w\n         AssertionError: assert 1 == 2\n" in said
+    assert "\n      and 1 more\n2. " in said and "test_z" not in said
+
+
+def test_where_code_cannot_be_read_is_told() -> None:
+    """Nothing can be imported then, not even by pytest itself."""
+    output = """ImportError while loading conftest '/copy/tests/conftest.py'.
+tests/conftest.py:16: in <module>
+    from beforehand import Beforehand
+E     File "/copy/raft_threads/replication.py", line 224
+E       if n > (state.commit_index:
+E   SyntaxError: invalid syntax
+"""
+    assert trouble_in(output) == "SyntaxError: invalid syntax (replication.py, line 224)"
+    assert trouble_in("raft_threads/log.py:7: in <module>\nE   NameError: x\n") == "NameError: x (log.py, line 7)"
+    assert trouble_in("") == "it says nothing"
 
 
 # What cannot be
