@@ -13,6 +13,7 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from beforehand import Beforehand
 from played_figures import all_stops
 from processes import ROOT
 from terminals import Terminal
@@ -91,18 +92,30 @@ def test_without_step_it_waits_for_nothing() -> None:
     assert reader.scenes_shown == []
 
 
-def test_a_reader_who_has_seen_enough_gets_no_traceback() -> None:
-    """`run_demo.py figure-8 | head -1`, and Ctrl-C at a key: exit code 130, as with the scenarios."""
+def interrupted_at_a_key() -> tuple[int, str]:
+    """Press Ctrl-C where a figure waits for a key; return the exit code, and what is said on standard error."""
     command, pipe = [*PROGRAM, "figure-8", "--step"], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         while not process.stdout.readline().startswith("      b raft_threads/"):
             pass  # it waits for a key then
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130 and process.stderr.read() == ""
+        return process.wait(20), process.stderr.read()
+
+
+def piped_to_head() -> tuple[str, str]:
+    """Return what comes through, and what is said on standard error."""
     first_line_only = f"{sys.executable} {PROGRAM[1]} figure-8 | head -1"
     done = subprocess.run(["bash", "-c", first_line_only], capture_output=True, text=True, timeout=20)
-    assert done.stdout.startswith("== Figure 8") and done.stderr == ""
+    return done.stdout, done.stderr
+
+
+@pytest.mark.beforehand(interrupted_at_a_key, waits=True)
+@pytest.mark.beforehand(piped_to_head, waits=True)
+def test_a_reader_who_has_seen_enough_gets_no_traceback(beforehand: Beforehand) -> None:
+    """`run_demo.py figure-8 | head -1`, and Ctrl-C at a key: exit code 130, as with the scenarios."""
+    assert beforehand(interrupted_at_a_key) == (130, "")
+    assert beforehand(piped_to_head) == ("== Figure 8  [§5.4.2]\n", "")
 
 
 @pytest.mark.parametrize(

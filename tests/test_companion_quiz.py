@@ -237,11 +237,12 @@ def test_on_a_pipe_a_seed_asks_the_same_in_every_process(tmp_path: Path) -> None
     assert done.stdout == f"{here.getvalue()}\n   0 of 3 right.\n"
 
 
-def test_whoever_reads_may_have_seen_enough(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--topic", "joint", "--questions", "2"], ["--list"]], ids=["quiz", "list"])
+def test_whoever_reads_may_have_seen_enough(arguments: list[str]) -> None:
     """As `head` has: no traceback."""
     read, write = os.pipe()
     os.close(read)
-    play = [sys.executable, str(ROOT / "run_demo.py"), "quiz", "--topic", "joint", "--questions", "2"]
+    play = [sys.executable, str(ROOT / "run_demo.py"), "quiz", *arguments]
     closed = subprocess.run(play, input="?\n?\n", stdout=write, stderr=subprocess.PIPE, text=True, timeout=50)
     os.close(write)
     assert (closed.returncode, closed.stderr) == (0, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from contextlib import ExitStack, suppress
@@ -120,7 +121,17 @@ SCENARIOS = {
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
     make_do_with_any_encoding()
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        exit_code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return exit_code
+    except BrokenPipeError:  # the reader has seen enough, as `head` has; nor may Python flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(argv: list[str]) -> int:
+    """Do what `argv` asks for: a command of the companion, a list of all, or a scenario. Returns the exit code."""
     if argv and argv[0] in COMPANION:
         return COMPANION[argv[0]].main(argv[1:])
     parser = build_parser()

@@ -43,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
         complaint = str(error)
     except NoSuchFunction as error:
         complaint = f"the scratch copy has lost something: {error}"
+    except BrokenPipeError:
+        raise  # the demo deals with readers that have seen enough
     except OSError as error:
         complaint = f"{error.filename}: {error.strerror}"
     except KeyboardInterrupt:
