@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from played_figures import Moment, Played
+from played_figures import Moment, played
 
 from raft_threads.companion.figures.command import FIGURES
 from raft_threads.companion.sheet import MARGIN, WIDTH
@@ -21,13 +21,7 @@ FIGURE_7 = {
 }
 
 
-@pytest.fixture(name="played", scope="module")
-def all_figures_played_once() -> Played:
-    """Return the scenes of the figures."""
-    return Played()
-
-
-def scene(played: Played, name: str, title: str) -> Moment:
+def scene(name: str, title: str) -> Moment:
     """Return the one scene of a figure whose title begins so."""
     (found,) = [moment for moment in played(name) if moment.title.startswith(title)]
     return found
@@ -47,7 +41,7 @@ def rows(moment: Moment) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_play_comes_by_every_breakpoint_that_a_scene_names(played: Played, name: str) -> None:
+def test_the_play_comes_by_every_breakpoint_that_a_scene_names(name: str) -> None:
     """Issue 6: the file and breakpoint for each step. Its function is called since the scene before it."""
     for moment in played(name):
         assert moment.stops
@@ -55,7 +49,7 @@ def test_the_play_comes_by_every_breakpoint_that_a_scene_names(played: Played, n
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_figure_fits_on_a_terminal(played: Played, name: str) -> None:
+def test_a_figure_fits_on_a_terminal(name: str) -> None:
     """80 columns, whatever the logs hold; but a breakpoint is in one line, so that it can be copied."""
     for moment in played(name):
         assert moment.picture
@@ -65,7 +59,7 @@ def test_a_figure_fits_on_a_terminal(played: Played, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_leaders_do_without_their_no_op_only_where_the_figure_says_so(played: Played, name: str) -> None:
+def test_leaders_do_without_their_no_op_only_where_the_figure_says_so(name: str) -> None:
     """§8: the paper's boxes in Fig. 6, 7, 8 and 12 are older than that; everywhere else our servers are as always."""
     entries = [text for moment in played(name) for server in moment.servers.values() for text in server.commands]
     assert ("no-op" in entries) != ("no-op" in FIGURES[name].apart)
@@ -74,7 +68,7 @@ def test_leaders_do_without_their_no_op_only_where_the_figure_says_so(played: Pl
 # §2
 
 
-def test_figure_1_follows_a_command_from_the_client_through_log_and_state_machine_and_back(played: Played) -> None:
+def test_figure_1_follows_a_command_from_the_client_through_log_and_state_machine_and_back() -> None:
     """Fig. 1: an arrow has its number when it was taken, and not before."""
     appended, executed, answered = played("figure-1")
     arrows = [re.findall(r"-(\d)-|\| +(\d) +\|\n", moment.text()) for moment in (appended, executed, answered)]
@@ -91,7 +85,7 @@ def test_figure_1_follows_a_command_from_the_client_through_log_and_state_machin
 # §5.1
 
 
-def test_figure_4_counts_every_arrow_of_the_figure(played: Played) -> None:
+def test_figure_4_counts_every_arrow_of_the_figure() -> None:
     """Fig. 4: each has been taken at the end; the numbers in the diagram are those of the list below it."""
     names = ["starts up", "times out, starts election", "times out, new election", "receives votes from majority of"]
     names += ["discovers current leader or new term", "discovers server with higher term"]
@@ -105,7 +99,7 @@ def test_figure_4_counts_every_arrow_of_the_figure(played: Played) -> None:
     assert [server.role for server in last.servers.values()] == ["follower", "leader", "follower"]
 
 
-def test_figure_5_draws_two_terms_with_leaders_one_without_and_one_with(played: Played) -> None:
+def test_figure_5_draws_two_terms_with_leaders_one_without_and_one_with() -> None:
     """Fig. 5: each term begins with an election; some elections fail."""
     last = played("figure-5")[-1]
     labels = [line for line in last.picture if "term 1" in line]
@@ -116,7 +110,7 @@ def test_figure_5_draws_two_terms_with_leaders_one_without_and_one_with(played: 
     assert [server.role for server in last.servers.values()].count("leader") == 1
 
 
-def test_the_split_vote_of_figure_5_gives_two_votes_to_each_candidate(played: Played) -> None:
+def test_the_split_vote_of_figure_5_gives_two_votes_to_each_candidate() -> None:
     """§5.2, the third outcome: nobody has a majority of five servers."""
     split = played("figure-5")[1]
     votes = [server.voted_for for server in split.servers.values() if server.term == 3]
@@ -127,9 +121,9 @@ def test_the_split_vote_of_figure_5_gives_two_votes_to_each_candidate(played: Pl
 # §5.3
 
 
-def test_figure_6_has_the_logs_of_the_paper(played: Played) -> None:
+def test_figure_6_has_the_logs_of_the_paper() -> None:
     """Fig. 6: terms, commands, and seven committed entries."""
-    moment = scene(played, "figure-6", "The logs")
+    moment = scene("figure-6", "The logs")
     commands = ["x=3", "y=1", "y=9", "x=2", "x=0", "y=7", "x=5", "x=4"]
     terms = [1, 1, 1, 2, 3, 3, 3, 3]
     lengths = [8, 5, 8, 2, 7]
@@ -144,16 +138,16 @@ def test_figure_6_has_the_logs_of_the_paper(played: Played) -> None:
     assert moment.picture[0][committed.index(">") - 3] == "7", "the arrow ends below entry 7"
 
 
-def test_figure_6_goes_on_to_commit_entry_8_with_s5(played: Played) -> None:
+def test_figure_6_goes_on_to_commit_entry_8_with_s5() -> None:
     """§5.3: once it is on a majority."""
-    moment = scene(played, "figure-6", "What comes next")
+    moment = scene("figure-6", "What comes next")
     assert [len(terms) for terms in moment.terms()] == [8, 5, 8, 2, 8]
     assert [server.last_applied for server in moment.servers.values()][::2] == [8, 8, 8]
 
 
-def test_figure_7_has_the_logs_of_the_paper_when_the_leader_of_term_8_comes_to_power(played: Played) -> None:
+def test_figure_7_has_the_logs_of_the_paper_when_the_leader_of_term_8_comes_to_power() -> None:
     """Fig. 7: (a) to (f), exactly, and the election restriction at work (§5.4.1)."""
-    moment = scene(played, "figure-7", "The figure")
+    moment = scene("figure-7", "The figure")
     assert {name: server.terms for name, server in moment.servers.items()} == FIGURE_7
     assert rows(moment) == [boxes(terms) for terms in FIGURE_7.values()]
     leader = moment.servers["leader"]
@@ -162,12 +156,12 @@ def test_figure_7_has_the_logs_of_the_paper_when_the_leader_of_term_8_comes_to_p
     assert voters == {"leader", "a", "b", "e", "f"} and moment.text().count("voted for it") == 4
 
 
-def test_figure_7_is_repaired_with_one_refusal_for_each_term_in_conflict(played: Played) -> None:
+def test_figure_7_is_repaired_with_one_refusal_for_each_term_in_conflict() -> None:
     """§5.3, the last page; then the first entry of term 8 replaces what (c) and (d) have too much."""
-    found = scene(played, "figure-7", "What the leader does: it finds")
+    found = scene("figure-7", "What the leader does: it finds")
     assert re.findall(r"refused (\w+)", found.text()) == ["once", "once", "never", "never", "twice", "twice"]
     assert found.terms()[3:5] == [FIGURE_7["c"], FIGURE_7["d"]]
-    last = scene(played, "figure-7", "What the leader does: its first")
+    last = scene("figure-7", "What the leader does: its first")
     assert last.terms() == [[*FIGURE_7["leader"], 8]] * 7
     assert rows(last) == [boxes([*FIGURE_7["leader"], 8])] * 7
 
@@ -187,26 +181,26 @@ def test_figure_7_is_repaired_with_one_refusal_for_each_term_in_conflict(played:
     ids=["a", "b", "c", "d", "e"],
 )
 def test_figure_8_has_the_logs_of_the_paper(
-    played: Played, picture: str, logs: list[list[int]], leader: tuple[str, int]
+    picture: str, logs: list[list[int]], leader: tuple[str, int]
 ) -> None:
     """Fig. 8: each picture, exactly, and who leads in it."""
-    moment = scene(played, "figure-8", picture)
+    moment = scene("figure-8", picture)
     assert moment.terms() == logs
     assert rows(moment) == [boxes(terms) for terms in logs]
     assert [(name, each.term) for name, each in moment.servers.items() if each.role == "leader"] == [leader]
 
 
-def test_figure_8_commits_nothing_but_entry_1_until_e(played: Played) -> None:
+def test_figure_8_commits_nothing_but_entry_1_until_e() -> None:
     """§5.4.2: entry 2 is on a majority in (c), and S1 has not committed it; in (e) it has."""
     moments = played("figure-8")
     assert [max(moment.commit_indexes()) for moment in moments[:4]] == [1, 1, 1, 1]
-    assert scene(played, "figure-8", "(e) instead").commit_indexes()[0] == 3
-    refused = scene(played, "figure-8", "(e), and then")
+    assert scene("figure-8", "(e) instead").commit_indexes()[0] == 3
+    refused = scene("figure-8", "(e), and then")
     assert "votes for S5 in term 5: S2 no, S3 no, S4 yes, S5 yes" in refused.text()
     assert refused.servers["S5"].role == "candidate"
 
 
-def test_in_figure_9_the_voter_in_both_majorities_refuses(played: Played) -> None:
+def test_in_figure_9_the_voter_in_both_majorities_refuses() -> None:
     """Fig. 9, §5.4.3: S3 has accepted the entry, and S5 asks it; only who has the entry is elected."""
     committed, refused, elected = played("figure-9")
     assert committed.terms() == [[1, 2], [1, 2], [1, 2], [1], [1]] and committed.commit_indexes()[0] == 2
@@ -220,7 +214,7 @@ def test_in_figure_9_the_voter_in_both_majorities_refuses(played: Played) -> Non
 # §6
 
 
-def test_figure_10_has_two_leaders_in_one_term_without_the_rule_and_one_with_it(played: Played) -> None:
+def test_figure_10_has_two_leaders_in_one_term_without_the_rule_and_one_with_it() -> None:
     """Fig. 10: by disjoint majorities of C_old and of C_new; with C_old,new the same votes elect S1 alone."""
     _, without, with_it = played("figure-10")
     leaders = [
@@ -237,7 +231,7 @@ def test_figure_10_has_two_leaders_in_one_term_without_the_rule_and_one_with_it(
     assert re.findall(r"^S\d +(\S+)", with_it.text(), re.MULTILINE)[2].strip("o").strip("b") == ""
 
 
-def test_figure_11_draws_three_lines_and_nobody_can_decide_alone_while_the_other_can(played: Played) -> None:
+def test_figure_11_draws_three_lines_and_nobody_can_decide_alone_while_the_other_can() -> None:
     """Fig. 11: dashed while an entry is not committed, solid while it is the latest that is; §6: never both."""
     created, committed, over = played("figure-11")
     line = {row[:19].strip(): row[21:] for row in over.picture if row[:1] == "C"}
@@ -257,7 +251,7 @@ def test_figure_11_draws_three_lines_and_nobody_can_decide_alone_while_the_other
 # §7
 
 
-def test_figure_12_has_the_log_and_the_snapshot_of_the_paper(played: Played) -> None:
+def test_figure_12_has_the_log_and_the_snapshot_of_the_paper() -> None:
     """Fig. 12: seven entries, five of them committed; then last included index 5, term 3, x=0, y=9 and two entries."""
     before, after, restarted = played("figure-12")
     server = before.servers["S1"]
@@ -273,9 +267,9 @@ def test_figure_12_has_the_log_and_the_snapshot_of_the_paper(played: Played) -> 
     assert restarted.servers["S1"].role == "follower"
 
 
-def test_figure_13_shows_the_chunks_as_they_were_sent(played: Played) -> None:
+def test_figure_13_shows_the_chunks_as_they_were_sent() -> None:
     """Fig. 13: the arguments by the figure's names; each chunk begins where the one before it ended."""
-    moment = scene(played, "figure-13", "S1 sends its snapshot")
+    moment = scene("figure-13", "S1 sends its snapshot")
     lines = [re.split(r" {2,}", line.strip()) for line in moment.picture]
     arguments: dict[str, list[str]] = {}
     for name, *values in lines:
@@ -286,13 +280,13 @@ def test_figure_13_shows_the_chunks_as_they_were_sent(played: Played) -> None:
     assert arguments["bytes_stored"] == ["100", "200", "all"]
 
 
-def test_figure_13_plays_a_log_that_is_discarded_one_whose_tail_is_kept_and_a_refusal(played: Played) -> None:
+def test_figure_13_plays_a_log_that_is_discarded_one_whose_tail_is_kept_and_a_refusal() -> None:
     """Fig. 13, rules 7, 6 and 1."""
-    discarded = scene(played, "figure-13", "S1 sends its snapshot").servers["S3"]
+    discarded = scene("figure-13", "S1 sends its snapshot").servers["S3"]
     assert (discarded.snapshot_index, discarded.terms) == (5, [])
     assert discarded.items == {"x": "9", "y": "9", "z": "9"}
-    kept = scene(played, "figure-13", "The snapshot describes a prefix").servers["S3"]
+    kept = scene("figure-13", "The snapshot describes a prefix").servers["S3"]
     assert (kept.snapshot_index, kept.terms, kept.commands) == (3, [1], ["x=2"])
-    refused = scene(played, "figure-13", "A chunk of a leader")
+    refused = scene("figure-13", "A chunk of a leader")
     assert refused.servers["S3"].snapshot_index == 0 and refused.servers["S1"].role == "follower"
     assert [server.term for server in refused.servers.values()] == [2, 2, 2]
