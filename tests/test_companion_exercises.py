@@ -312,6 +312,14 @@ def test_the_command_that_shows_more_runs_a_test_that_fails(monkeypatch: pytest.
     assert "\n      and 1 more\n2. " in said and "test_z" not in said
 
 
+def test_a_stage_that_cannot_be_run_is_not_green(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no later one is run."""
+    monkeypatch.setattr(checking, "run", lambda *_: Outcome(False, "pytest could not run them: it says nothing", {}))
+    said = what_check_says(EXERCISES["commit"], ROOT)
+    assert stages_in(said) == ["RED", "not run yet", "not run yet"]
+    assert said.endswith(f" -m pytest -x {EXERCISES['commit'].stages()[0][1][0]}\n")
+
+
 def test_where_code_cannot_be_read_is_told() -> None:
     """Nothing can be imported then, not even by pytest itself."""
     output = """ImportError while loading conftest '/copy/tests/conftest.py'.

@@ -80,6 +80,10 @@ def test_figure_1_follows_a_command_from_the_client_through_log_and_state_machin
     assert [server.items for server in answered.servers.values()] == [{"x": "3", "y": "9"}] * 3
     assert answered.text().count("| no-op | x=3 | y=1 | y=9 |") == answered.text().count("state machine: x=3 y=9") == 3
     assert "| ok: true" in answered.text() and "| ok: true" not in executed.text()
+    listed = re.findall(r"ms  (\d)  (.*)", answered.text())
+    kinds = {"the client sends": "1", "append": "2", "a majority": "2", "executes": "3", "is told": "4"}
+    assert len(listed) == 9
+    assert all(number == next(kinds[kind] for kind in kinds if kind in what) for number, what in listed), listed
 
 
 # §5.1
@@ -108,6 +112,17 @@ def test_figure_5_draws_two_terms_with_leaders_one_without_and_one_with() -> Non
     assert re.fullmatch(r"terms +#+=+#+=+#{6,}=+", blocks)
     assert [server.term for server in last.servers.values() if server.role != "down"] == [4] * 4
     assert [server.role for server in last.servers.values()].count("leader") == 1
+
+
+def test_figure_5_draws_the_term_of_each_server_at_each_time() -> None:
+    """Fig. 5: "The transitions between terms may be observed at different times on different servers."."""
+    for moment in played("figure-5"):
+        for name, server in moment.servers.items():
+            (row,) = [line for line in moment.picture if line.startswith(name)]
+            assert row[-1] == ("." if server.role == "down" else str(server.term)), row
+    drawn = {line[:2]: re.sub(r"(.)\1+", r"\1", line.split()[1]) for line in moment.picture if line.startswith("S")}
+    assert (drawn["S1"], drawn["S4"]) == ("01234", "012.")
+    assert re.fullmatch(r"01\.1?234", drawn["S3"])
 
 
 def test_the_split_vote_of_figure_5_gives_two_votes_to_each_candidate() -> None:
@@ -164,6 +179,9 @@ def test_figure_7_is_repaired_with_one_refusal_for_each_term_in_conflict() -> No
     last = scene("figure-7", "What the leader does: its first")
     assert last.terms() == [[*FIGURE_7["leader"], 8]] * 7
     assert rows(last) == [boxes([*FIGURE_7["leader"], 8])] * 7
+    assert re.findall(r"^\((.)\).*deleted (.*)", last.text(), re.MULTILINE) == [
+        ("c", "11 to 11"), ("d", "11 to 12"), ("e", "6 to 7"), ("f", "4 to 11"),
+    ]
 
 
 # §5.4
@@ -209,6 +227,14 @@ def test_in_figure_9_the_voter_in_both_majorities_refuses() -> None:
     assert (refused.servers["S5"].role, refused.servers["S3"].term) == ("candidate", 3)
     assert "refuses S5 (last term 1)" in refused.text()
     assert elected.servers["S5"].role == "leader" and elected.servers["S5"].terms[:2] == [1, 2]
+    for moment in (committed, refused, elected):
+        has_it = {name for name, server in moment.servers.items() if 2 in server.terms}
+        assert set(re.findall(r"^(S\d).*accepted entry 2", moment.text(), re.MULTILINE)) == has_it
+    for moment in (refused, elected):
+        told = dict(re.findall(r"^(S\d).* votes for (S\d)", moment.text(), re.MULTILINE))
+        term = moment.servers["S5"].term
+        votes = {name: server.voted_for for name, server in moment.servers.items() if server.term == term}
+        assert told == {name: vote for name, vote in votes.items() if name != "S5" and vote is not None}
 
 
 # §6
@@ -225,6 +251,8 @@ def test_figure_10_has_two_leaders_in_one_term_without_the_rule_and_one_with_it(
     votes = ["S1", "S1", "S5", "S5", "S5"]
     for moment in (without, with_it):
         assert [server.voted_for for server in moment.servers.values()] == votes
+        drawn = re.findall(r"^(S\d).*, term (\d), votes of (.*)", moment.text(), re.MULTILINE)
+        assert drawn == [("S1", "2", "S1, S2"), ("S5", "2", "S3, S4, S5")]
     assert "Election Safety: S5 and S1 were both elected in term 2" in without.text()
     assert list(without.joint.values()) == [False] * 5
     assert list(with_it.joint.values()) == [False, False, True, True, True]
@@ -262,22 +290,36 @@ def test_figure_12_has_the_log_and_the_snapshot_of_the_paper() -> None:
         server = moment.servers["S1"]
         assert (server.snapshot_index, server.terms, server.commands) == (5, [3, 3], ["y=7", "x=5"])
         assert server.items == {"x": "0", "y": "9"} and (server.commit_index, server.last_applied) == (5, 5)
-        for text in ("last included index: 5", "last included term: 3", "  x=0 y=9", "|  3  |  3  |", "| y=7 | x=5 |"):
+        for text in ("last included index: 5", "last included term: 3", "configuration: S1 S2 S3", "  x=0 y=9"):
             assert text in moment.text()
+        assert "|  3  |  3  |" in moment.text() and "| y=7 | x=5 |" in moment.text()
     assert restarted.servers["S1"].role == "follower"
 
 
 def test_figure_13_shows_the_chunks_as_they_were_sent() -> None:
     """Fig. 13: the arguments by the figure's names; each chunk begins where the one before it ended."""
-    moment = scene("figure-13", "S1 sends its snapshot")
-    lines = [re.split(r" {2,}", line.strip()) for line in moment.picture]
-    arguments: dict[str, list[str]] = {}
-    for name, *values in lines:
-        arguments.setdefault(name, values)
+    arguments, results = chunks_in(scene("figure-13", "S1 sends its snapshot"))
+    assert [*arguments] == [
+        "InstallSnapshot RPC", "term", "leaderId", "lastIncludedIndex", "lastIncludedTerm", "offset", "data[]", "done"
+    ]
     assert arguments["lastIncludedIndex"] == ["5", "5", "5"] and arguments["lastIncludedTerm"] == ["2", "2", "2"]
     assert (arguments["term"], arguments["leaderId"]) == (["2", "2", "2"], ["S1", "S1", "S1"])
     assert arguments["offset"] == ["0", "100", "200"] and arguments["done"] == ["false", "false", "true"]
-    assert arguments["bytes_stored"] == ["100", "200", "all"]
+    *full, last = [int(size.split()[0]) for size in arguments["data[]"]]
+    assert full == [100, 100] and 0 < last < 100
+    assert results == {"term": ["2", "2", "2"], "bytes_stored": ["100", "200", "all"]}
+    arguments, results = chunks_in(scene("figure-13", "A chunk of a leader"))
+    assert arguments["term"] == ["1"] and results == {"term": ["2"], "bytes_stored": ["0"]}
+
+
+def chunks_in(moment: Moment) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the arguments and the results that are drawn, by name: a value for each chunk."""
+    lines = [re.split(r" {2,}", line.strip()) for line in moment.picture]
+    results = lines.index(["Results"])
+    end = lines.index([""])
+    return (
+        {name: values for name, *values in lines[:results]}, {name: values for name, *values in lines[results + 1:end]}
+    )
 
 
 def test_figure_13_plays_a_log_that_is_discarded_one_whose_tail_is_kept_and_a_refusal() -> None:

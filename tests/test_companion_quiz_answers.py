@@ -296,7 +296,7 @@ def test_what_a_snapshot_leaves_is_found_by_the_letter_of_figure_13(number: int)
 def test_a_counter_is_found_by_counting_each_numbered_command_once(number: int) -> None:
     """§8: and none whose answer the client has."""
     question = question_about("session", number)
-    counter, executed, opened = 0, set(), {"A": 1, "B": 1}
+    counter, steps, executed, opened = 0, 0, set(), {"A": 1, "B": 1}
     for line in lines_of(question.asked):
         step = re.search(r"x\+(\d)", line)
         numbered = re.search(r"client (\w) #(\d+): .*first open: #(\d+)", line)
@@ -307,7 +307,9 @@ def test_a_counter_is_found_by_counting_each_numbered_command_once(number: int) 
                 continue
             executed.add((client, sequence))
         counter += int(step[1]) if step is not None else 0
+        steps += step is not None
     assert int(right_answer(question)) == counter
+    assert sum("  executed: " in line for line in lines_of(question.why)) == steps
 
 
 # What goes wrong without a rule
