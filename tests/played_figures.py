@@ -91,7 +91,7 @@ def played(name: str) -> list[Moment]:
     moments = []
     with watching(all_stops(name)) as passed, closing(FIGURES[name].play()) as scenes:
         for scene in scenes:
-            moments.append(moment_of(scene, [stop for stop in scene.stops if stop.command() not in passed]))
+            moments.append(moment_of(scene, [stop for stop in scene.stops if stop not in passed]))
             passed.clear()
     return moments
 
@@ -104,9 +104,9 @@ def all_stops(name: str) -> list[Stop]:
 
 
 @contextmanager
-def watching(stops: Sequence[Stop]) -> Iterator[set[str]]:
-    """Have the set grow by the commands of those `stops` whose function is called while their condition holds."""
-    passed: set[str] = set()
+def watching(stops: Sequence[Stop]) -> Iterator[set[Stop]]:
+    """Have the set grow by those `stops` whose function is called while their condition holds."""
+    passed: set[Stop] = set()
     by_code: dict[CodeType, list[Stop]] = {}
     for stop in stops:
         function: Any = stop.function
@@ -116,7 +116,7 @@ def watching(stops: Sequence[Stop]) -> Iterator[set[str]]:
         if event == "call":
             for stop in by_code.get(frame.f_code, ()):
                 if not stop.condition or eval(stop.condition, frame.f_globals, dict(frame.f_locals)):
-                    passed.add(stop.command())
+                    passed.add(stop)
 
     with profiled_by(profile):
         yield passed

@@ -22,9 +22,10 @@ from raft_threads import election, kv, replication
 from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.figures.command import FIGURES, present
 from raft_threads.companion.figures.page import Page
-from raft_threads.companion.figures.scene import Stop, first_line
+from raft_threads.companion.figures.scene import Stop
 from raft_threads.companion.figures.words import without_the_no_op
 from raft_threads.companion.sheet import MARGIN, WIDTH
+from raft_threads.companion.source import first_line_of_body
 from raft_threads.demo import cli
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.state import Role
@@ -143,10 +144,11 @@ def test_a_wrong_argument_gets_one_clear_error(
 def test_a_breakpoint_is_at_the_first_statement_of_its_function() -> None:
     """At the line of the `def`, pdb would stop only when the module is loaded."""
     lines = (ROOT / "raft_threads" / "election.py").read_text().splitlines()
-    assert lines[first_line(election.grants_vote) - 1].strip() == "not is_stale(state, request.term)"
-    assert lines[first_line(election.begin_election) - 1].strip() == "state.current_term += 1"
-    stop = Stop(election.begin_election, "state.id == 'S1'")
-    assert stop.command() == f"b raft_threads/election.py:{first_line(election.begin_election)}, state.id == 'S1'"
+    stop = Stop(election.begin_election, "state.id == 'S1'").command()
+    line, condition = re.fullmatch(r"b raft_threads/election\.py:(\d+), (.*)", stop).groups()  # type: ignore[union-attr]
+    assert (lines[int(line) - 1].strip(), condition) == ("state.current_term += 1", "state.id == 'S1'")
+    line = Stop(election.grants_vote).command().rpartition(":")[2]
+    assert lines[int(line) - 1].strip() == "not is_stale(state, request.term)", "`return (` comes last"
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -154,7 +156,7 @@ def test_no_inner_function_shares_the_line_of_a_breakpoint(name: str) -> None:
     """In a generator on that line, which lacks the names in its condition, pdb would stop whenever it comes by."""
     for stop in all_stops(name):
         function: Any = stop.function
-        line = first_line(function)
+        line = first_line_of_body(function)
         for code in codes_inside(function.__code__):
             assert line not in {number for _, number in dis.findlinestarts(code)}, f"{stop.command()}: {code.co_name}"
 

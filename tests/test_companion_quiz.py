@@ -85,6 +85,7 @@ def test_what_is_missing_is_shown_as_it_stands_in_the_code() -> None:
     """What goes wrong without this line: the line is seen, without its docstring."""
     rule = Rule(election.is_at_least_as_up_to_date, "§5.4.1")
     assert rule.lines() == ["return (last_log_term, last_log_index) >= (log.last_term, log.last_index)"]
+    assert Rule(election.grants_vote, "Fig. 2").lines()[0] == "return ("
 
 
 @pytest.mark.soak
