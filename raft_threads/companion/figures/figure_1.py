@@ -8,6 +8,7 @@ from raft_threads import kv, replication
 from raft_threads.client_messages import Command
 from raft_threads.companion.figures.boxes import Row, boxes_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
+from raft_threads.companion.figures.words import items_text
 from raft_threads.events import Applied, CommitAdvanced, EntriesAppended, MessageSent
 from raft_threads.kv import KeyValueStore
 from raft_threads.messages import AppendEntries
@@ -144,12 +145,6 @@ def log_text(cluster: SimulatedCluster, server: str) -> str:
     """Return a log as a row of boxes with commands."""
     entries = cluster.log_of(server)
     return boxes_of(Row("", entries), [f" {command_text(entry)} " for entry in entries], 0, "")
-
-
-def items_text(cluster: SimulatedCluster, server: str) -> str:
-    """Return what a state machine holds: `x=3 y=1`."""
-    items = cluster.running[server].store.items
-    return " ".join(f"{key}={items[key]}" for key in sorted(items))
 
 
 FIGURE = Figure(

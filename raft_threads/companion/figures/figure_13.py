@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from raft_threads import compaction, election
 from raft_threads.companion.figures.boxes import draw_terms, rows_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
-from raft_threads.companion.figures.words import bring_up, give, know_of_commit
+from raft_threads.companion.figures.words import bring_up, give, items_text, know_of_commit
 from raft_threads.events import MessageSent, ReplyReceived, SnapshotInstalled, SteppedDown
 from raft_threads.messages import AppendEntries, InstallSnapshot, InstallSnapshotReply
 from raft_threads.simulation.cluster import SimulatedCluster
@@ -211,8 +211,7 @@ def outcome(cluster: SimulatedCluster) -> str:
     """Return what S3 has done with its log, and its state machine now."""
     (installed,) = cluster.stream.events(SnapshotInstalled, "S3")
     what = "kept the entries that follow the snapshot" if installed.retained else "discarded its entire log"
-    items = cluster.running["S3"].store.items
-    return f"S3 has {what}; its state machine: {' '.join(f'{key}={items[key]}' for key in sorted(items))}"
+    return f"S3 has {what}; its state machine: {items_text(cluster, 'S3')}"
 
 
 FIGURE = Figure(

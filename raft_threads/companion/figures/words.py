@@ -25,6 +25,16 @@ def without_the_no_op() -> Iterator[None]:
         yield
 
 
+def items_text(cluster: SimulatedCluster, server: str) -> str:
+    """Return what the state machine of `server` holds: `x=3 y=1`."""
+    return assignments(cluster.running[server].store.items)
+
+
+def assignments(items: dict[str, str]) -> str:
+    """Return `x=3 y=1`, by key."""
+    return " ".join(f"{key}={items[key]}" for key in sorted(items))
+
+
 def give(cluster: SimulatedCluster, leader: str, *assignments: str) -> None:
     """Have `leader` append commands, each written as `x=3`, and wait for nothing more."""
     for assignment in assignments:
