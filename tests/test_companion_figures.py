@@ -111,7 +111,9 @@ def test_figure_5_draws_two_terms_with_leaders_one_without_and_one_with() -> Non
     (blocks,) = [line for line in last.picture if line.startswith("terms")]
     assert re.fullmatch(r"terms +#+=+#+=+#{6,}=+", blocks)
     assert [server.term for server in last.servers.values() if server.role != "down"] == [4] * 4
-    assert [server.role for server in last.servers.values()].count("leader") == 1
+    (leader,) = [name for name, server in last.servers.items() if server.role == "leader"]
+    assert {server.voted_for for server in last.servers.values() if server.role != "down"} == {leader}
+    assert last.look.startswith(f"{leader} was the first")
 
 
 def test_figure_5_draws_the_term_of_each_server_at_each_time() -> None:
