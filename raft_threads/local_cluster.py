@@ -227,14 +227,18 @@ class LocalCluster:
         members = self.node(leader).members().servers
         return max((term for server, term in terms.items() if server in members), default=0)
 
-    def wait_until_followed(self, leader: str, by: Iterable[str]) -> None:
-        """Wait until the servers `by` know that `leader` leads (§5.2)."""
-        followers = {server for server in by if server != leader}
-        self.recorder.wait_until(
-            lambda: all(status.leader == leader for status in self.statuses() if status.id in followers),
-            f"{', '.join(sorted(followers))} follow {leader}",
-            PATIENCE,
-        )
+    def wait_for_leader_of(self, servers: Iterable[str]) -> str:
+        """Return who leads, once all `servers` take the same one of them for the leader (§5.2)."""
+        names = set(servers)
+        leaders: set[Optional[str]] = set()
+
+        def all_agree() -> bool:
+            leaders.clear()
+            leaders.update(status.leader for status in self.statuses() if status.id in names)
+            return len(leaders) == 1 and leaders <= names
+
+        self.recorder.wait_until(all_agree, f"{', '.join(sorted(names))} have the same leader", PATIENCE)
+        return str(leaders.pop())
 
     def elect(self, server: str) -> str:
         """Force `server` to time out until it leads; return its id. Its log must be good enough (§5.4.1)."""

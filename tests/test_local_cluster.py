@@ -253,7 +253,7 @@ def test_leadership_is_handed_over_and_reads_need_no_entry(cluster: LocalCluster
     cluster.elect("n1")
     cluster.put("x", "1")
     assert cluster.transfer("n3") == "n3"
-    cluster.wait_until_followed("n3", cluster.servers)
+    assert cluster.wait_for_leader_of(cluster.servers) == "n3"
     cluster.wait_until_applied_everywhere()
     last_index = cluster.node("n3").status().last_log_index
     assert cluster.read("x") == cluster.read("x", "n3") == "1"

@@ -117,8 +117,7 @@ def election(show: Show) -> None:
     stage.pause(1.0)
     show.start(cluster)
     wait_for_heartbeats(heartbeats, cluster, HEARTBEATS_TO_SHOW)
-    leader = cluster.wait_for_leader()
-    cluster.wait_until_followed(leader, names)
+    leader = cluster.wait_for_leader_of(names)
     stage.line()
     followers = [status for status in cluster.statuses() if status.leader == leader and status.role == "follower"]
     stage.check(f"{leader} leads and all others follow it", len(followers) == len(names) - 1)

@@ -83,10 +83,9 @@ def partition(show: Show) -> None:
     stage.say("The old leader keeps the smaller part and can commit nothing there. The larger one elects its own.")
     before = cluster.node(leader).status().commit_index
     cluster.partition(minority, majority)
-    successor = cluster.wait_for_leader(majority)
-    cluster.wait_until_followed(successor, majority)
+    cluster.wait_for_leader_of(majority)
     for number in range(1, 4):
-        cluster.put("x", str(number), successor)
+        cluster.put("x", str(number))
     cluster.wait_until_applied_everywhere(majority)
     show.draw(cluster)
     status = cluster.node(leader).status()
@@ -120,8 +119,7 @@ def split_vote(show: Show) -> None:
     cluster.heal()  # before the reader gets time to read: their timers run
     stage.scene("Everybody can reach everybody again", "§5.2")
     stage.say("All wait for a new random time. The first one whose time is up asks for votes in a new term.")
-    leader = cluster.wait_for_leader()
-    cluster.wait_until_followed(leader, voters)
+    leader = cluster.wait_for_leader_of(voters)
     stage.note(leader, f"leads; it took {cluster.node(leader).status().term} terms")
     if show.servers % 2:
         cluster.restart(show.names[-1])

@@ -20,8 +20,7 @@ def story(show: Show) -> None:
         "patience asks the others for their votes."
     )
     cluster = show.start_cluster(show.timing)
-    first = cluster.wait_for_leader()
-    cluster.wait_until_followed(first, cluster.servers)
+    first = cluster.wait_for_leader_of(cluster.servers)
     replicate_commands(show, cluster, first)
     second, waiting = cut_off_the_leader(show, cluster, first)
     let_it_return(show, cluster, first, second, waiting)
@@ -42,7 +41,7 @@ def replicate_commands(show: Show, cluster: LocalCluster, leader: str) -> None:
         "majority has it on disk it is committed, and every server applies it to its key-value store, in log order."
     )
     for key, value in (("x", "1"), ("y", "2")):
-        cluster.put(key, value, leader)
+        cluster.put(key, value)
     cluster.wait_until_applied_everywhere()
     show.draw(cluster)
 
@@ -85,10 +84,9 @@ def cut_off_the_leader(show: Show, cluster: LocalCluster, old: str) -> tuple[str
     mark = cluster.recorder.mark()
     waiting = WaitingClient(cluster, old, kv.put_command("lost", "1"))
     cluster.recorder.wait_for(events.EntriesAppended, lambda event: event.server == old, mark)
-    new = cluster.wait_for_leader(others)
-    cluster.wait_until_followed(new, others)
+    new = cluster.wait_for_leader_of(others)
     stage.say(f"{new} leads a majority, so its commands are committed while {old} waits.")
-    cluster.put("x", "3", new)
+    cluster.put("x", "3")
     cluster.wait_until_applied_everywhere(others)
     show.draw(cluster)
     return new, waiting
@@ -121,9 +119,7 @@ def crash_and_restart(show: Show, cluster: LocalCluster) -> None:
     cluster.crash(leader)
     stage.note(leader, "has crashed")
     others = list(cluster.running)
-    successor = cluster.wait_for_leader(others)
-    cluster.wait_until_followed(successor, others)
-    cluster.put("z", "4", successor)
+    cluster.put("z", "4")
     cluster.wait_until_applied_everywhere(others)
     show.draw(cluster)
     cluster.restart(leader)
