@@ -61,22 +61,21 @@ class Disk:
             self.write_ended.wait()
         if self._failure is not None:
             raise self._failure
+        with self._alone():
+            yield
+
+    def _write(self) -> None:
+        with self._alone():
+            self._writes_begun += 1
+            self._write_unsaved()
+            self._writes_done += 1
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the disk, which nobody else has now. A failure is the end of all writing."""
         self._writing = True
         try:
             yield
-        except StorageError as error:
-            self._failure = error
-            raise
-        finally:
-            self._writing = False
-            self.write_ended.notify_all()
-
-    def _write(self) -> None:
-        self._writing = True
-        self._writes_begun += 1
-        try:
-            self._write_unsaved()
-            self._writes_done += 1
         except StorageError as error:
             self._failure = error
             raise

@@ -7,11 +7,12 @@ entries in it, however long the logs are: each check relies on what was checked 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 from raft_threads import events
 from raft_threads.configuration import Configuration
 from raft_threads.events import Event, EventKinds
+from raft_threads.known_elections import KnownElections
 from raft_threads.known_entries import Committed, KnownEntries, same_entry
 from raft_threads.log import LogEntry
 from raft_threads.membership_invariants import (
@@ -56,14 +57,6 @@ from raft_threads.watched_server import (
 __all__ = ["Invariants", "InvariantViolation", "check_state"]
 
 
-class Election(NamedTuple):
-    """Who won a term, and the last entry that the winner's log had then."""
-
-    leader: str
-    last_log_index: int
-    last_log_term: int
-
-
 class Invariants:
     """An observer that checks the properties for all servers of one cluster.
 
@@ -77,12 +70,11 @@ class Invariants:
         """Watch `servers`, which the cluster begins with; others may come to be added (§6)."""
         self._servers = {server: WatchedServer(server) for server in servers}
         self._first_configuration = Configuration.of(servers)
-        self._elections: dict[int, Election] = {}
-        self._newest_elected_term = 0
         self._entries = KnownEntries()
+        self._committed = Committed()
+        self._elections = KnownElections(self._entries, self._committed)
         # By term, how far each follower has acknowledged the log of the term's leader.
         self._acknowledged: dict[int, dict[str, int]] = {}
-        self._committed = Committed()
         # Who applied each entry first, with which result.
         self._applied: list[tuple[str, LogEntry, Optional[bytes]]] = []
         self._checks: dict[type[Event], Callable[[WatchedServer, Any], None]] = {
@@ -177,54 +169,11 @@ class Invariants:
         server.voters.add(event.voter)
 
     def _became_leader(self, server: WatchedServer, event: events.BecameLeader) -> None:
-        """Election Safety, and Leader Completeness; the no-op of the new term is told of later."""
-        term = event.state.term
-        if term in self._elections:
-            other = self._elections[term].leader
-            raise InvariantViolation(
-                ELECTION_SAFETY, f"{other} and {server.id} were both elected in term {term}", [other, server.id]
-            )
-        server.promise_vote(term, server.id)
-        voters = {server.id, *server.voters}
-        if not is_majority(server.configuration, voters):
-            raise InvariantViolation(
-                ELECTION_SAFETY,
-                f"{server.id} leads term {term} with the votes of {', '.join(sorted(voters))} only",
-                [server.id],
-            )
-        self._elections[term] = Election(server.id, len(server.log), server.last_term)
-        self._newest_elected_term = max(term, self._newest_elected_term)
-        self._check_leader_is_complete(term, self._committed.index_in_terms_up_to(term - 1))
-
-    def _check_leader_is_complete(self, term: int, index: int) -> None:
-        """Leader Completeness: check that the log of who won `term` had the committed entries up to `index` then.
-
-        It is enough to look at one of them: with that entry, all before it are the same (Log Matching). What the
-        winner's log had at an index follows from its last entry, as each entry has only one that it can follow.
-        """
-        if index == 0:
-            return
-        leader, last_index, last_term = self._elections[term]
-        wanted = self._committed.term_at(index)
-        if self._entries.term_in_log(index, last_index, last_term) != wanted:
-            raise InvariantViolation(
-                LEADER_COMPLETENESS,
-                f"{leader} leads term {term} without entry {index} of term {wanted}, committed in an earlier term",
-                [leader],
-                [index],
-            )
+        """The no-op of the new term is told of later."""
+        self._elections.note_win(server, event.state.term)
 
     def _leader_recognized(self, server: WatchedServer, event: events.LeaderRecognized) -> None:
-        self._check_leads(event.leader, event.state.term, f"{server.id} follows {event.leader}", server.id)
-
-    def _check_leads(self, leader: str, term: int, what: str, *witnesses: str) -> None:
-        """Check that `leader` was elected in `term`; `what` is what somebody does who thinks so."""
-        election = self._elections.get(term)
-        if election is None or election.leader != leader:
-            elected = election.leader if election is not None else "nobody"
-            raise InvariantViolation(
-                ELECTION_SAFETY, f"{what} as leader of term {term}; elected was {elected}", [leader, *witnesses]
-            )
+        self._elections.check_leads(event.leader, event.state.term, f"{server.id} follows {event.leader}", server.id)
 
     # Logs (§5.3)
 
@@ -291,8 +240,7 @@ class Invariants:
         if event.state.role is Role.LEADER:
             self._check_majority(server, term, index)
             self._committed.note(term, index, server.log)
-            if term < self._newest_elected_term:
-                self._check_later_leaders(term, index)
+            self._elections.check_later_leaders(term, index)
         else:
             server.check_was_told_of_commitment(index)
         self._check_is_committed(server, index)
@@ -322,12 +270,6 @@ class Invariants:
             )
         if not is_majority(leader.configuration, others):
             leader.promise_entries(index, term)  # it has counted its own disk (Diss. §10.2.1)
-
-    def _check_later_leaders(self, term: int, index: int) -> None:
-        """Leader Completeness, when an old leader learns of a commitment after newer leaders were elected."""
-        for later in self._elections:
-            if later > term:
-                self._check_leader_is_complete(later, index)
 
     def _is_committed(self, server: WatchedServer, index: int) -> bool:
         """Return whether the entry of `server` at `index` is the one known to be committed there.
@@ -402,7 +344,7 @@ class Invariants:
             return
         if isinstance(message, AppendEntries):
             check_append_entries(server, message)
-        self._check_leads(server.id, message.term, f"{server.id} sends {type(message).__name__}")
+        self._elections.check_leads(server.id, message.term, f"{server.id} sends {type(message).__name__}")
 
     def _message_received(self, server: WatchedServer, event: events.MessageReceived) -> None:
         server.heard = event.message
@@ -444,8 +386,7 @@ class Invariants:
     def _stepped_down(self, server: WatchedServer, event: events.SteppedDown) -> None:
         """A leader steps down for a newer term, or because it was removed or is alone. Told before the log's changes.
         """
-        election = self._elections.get(event.state.term)
-        if event.was is Role.LEADER and election is not None and election.leader == server.id:
+        if event.was is Role.LEADER and self._elections.was_won_by(server.id, event.state.term):
             check_may_stop_leading(server)
         server.lost_contact = False
 

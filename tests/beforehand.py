@@ -2,19 +2,23 @@
 
 A test says what it will ask for with the mark `beforehand(function, *arguments)`, as often as it needs to, and gets it
 from the fixture of that name. What nobody has begun by then is done where it is asked for. With `waits=True` it is done
-by a thread: programs that are started, and mostly wait.
+by a thread: programs that are started, and mostly wait. The mark `alongside` has the whole test done in that way.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
-from raft_threads.simulation.sweep import take_a_core
+import pytest
+
+from raft_threads.simulation.sweep import processes_with_a_core, take_a_core
 
 Made = TypeVar("Made")
 PROCESSES = 2
@@ -30,6 +34,15 @@ def stand_back(taken: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def perform(test: pytest.Function) -> None:
+    """Run a test that takes parameters and, as `tmp_path`, a directory: one that is removed afterwards."""
+    arguments = dict(test.callspec.params) if hasattr(test, "callspec") else {}
+    with tempfile.TemporaryDirectory() as directory:
+        if "tmp_path" in inspect.signature(test.obj).parameters:
+            arguments["tmp_path"] = Path(directory)
+        test.obj(**arguments)
+
+
 class Beforehand:
     """What is being done beforehand, by function and arguments."""
 
@@ -40,8 +53,7 @@ class Beforehand:
         }
         self._pool: Optional[ProcessPoolExecutor] = None
         if calls:
-            context = get_context("spawn")  # this process will have threads
-            self._pool = ProcessPoolExecutor(PROCESSES, context, stand_back, (context.Value("i", 0),))
+            self._pool = processes_with_a_core(PROCESSES, stand_back)
             self._futures.update({call: self._pool.submit(*call) for call in calls})
 
     def close(self) -> None:

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from beforehand import Beforehand  # noqa: E402
+from beforehand import Beforehand, perform  # noqa: E402
 from simulated import SimulatedRuns  # noqa: E402
 
 from raft_threads.simulation.cluster import SimulatedCluster  # noqa: E402
@@ -25,12 +25,28 @@ BEFOREHAND = pytest.StashKey[Beforehand]()
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin what tests want done beforehand; not for a test alone, which a debugger may want to follow."""
-    wanted = [marks for item in session.items if (marks := list(item.iter_markers("beforehand")))]
+    wanted = [calls for item in session.items if (calls := wanted_by(item))]
     begins = len(wanted) > 1 and not session.config.option.collectonly
-    marks = list(chain.from_iterable(wanted)) if begins else []
+    calls = list(chain.from_iterable(wanted)) if begins else []
+    # Those who wait begin with the last test, as the first will come to its turn soon.
     session.stash[BEFOREHAND] = Beforehand(
-        [mark.args for mark in marks if not mark.kwargs], [mark.args for mark in marks if mark.kwargs]
+        [call for call, waits in calls if not waits], [call for call, waits in reversed(calls) if waits]
     )
+
+
+def wanted_by(item: pytest.Item) -> list[tuple[tuple[Any, ...], bool]]:
+    """Return the calls that are to be made beforehand for a test, and whether they mostly wait."""
+    marks = [(mark.args, bool(mark.kwargs)) for mark in item.iter_markers("beforehand")]
+    return [*marks, ((perform, item), True)] if item.get_closest_marker("alongside") else marks
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Optional[bool]:
+    """Have a test that may run beside the others end as it has ended there."""
+    if pyfuncitem.get_closest_marker("alongside") is None:
+        return None
+    pyfuncitem.session.stash[BEFOREHAND](perform, pyfuncitem)
+    return True
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -49,7 +65,7 @@ def bytecode_is_kept_for_all_interpreters(tmp_path_factory: pytest.TempPathFacto
         yield
 
 
-@pytest.fixture(name="beforehand")
+@pytest.fixture(name="beforehand", scope="session")
 def what_was_done_beforehand(request: pytest.FixtureRequest) -> Beforehand:
     """Call it as `beforehand(function, *arguments)` for what the function returns."""
     return request.session.stash[BEFOREHAND]

@@ -5,8 +5,11 @@ As a program it prints the run's fingerprint. `python debugged_election.py WAY [
 
 from __future__ import annotations
 
+import os
 import pdb
+import signal
 import sys
+from types import FrameType
 from typing import Callable, Optional
 
 from raft_threads import election
@@ -73,5 +76,12 @@ def run(way: str = "none", place: str = "rule") -> int:
         election.begin_election = original
 
 
+def say_that_ctrl_c_has_come(number: int, frame: Optional[FrameType]) -> None:
+    """Handle SIGINT as Python does, but not silently: a process that gets no core may take long to come to it."""
+    os.write(sys.stdout.fileno(), b"Ctrl-C\n")
+    signal.default_int_handler(number, frame)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, say_that_ctrl_c_has_come)
     print("fingerprint", run(*sys.argv[1:]))

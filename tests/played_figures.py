@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, Callable, Optional
 
@@ -84,28 +85,18 @@ def look_at(cluster: SimulatedCluster, name: str) -> Server:
     )
 
 
-class Played:
-    """All figures, each played when it is asked for first."""
-
-    def __init__(self) -> None:
-        self._moments: dict[str, list[Moment]] = {}
-
-    def __call__(self, name: str) -> list[Moment]:
-        """Return the scenes of the figure `name`."""
-        if name not in self._moments:
-            self._moments[name] = list(play(name))
-        return self._moments[name]
-
-
-def play(name: str) -> Iterator[Moment]:
-    """Play a figure, and watch which functions are called with which arguments from one scene to the next."""
-    wanted = all_stops(name)
-    with watching(wanted) as passed, closing(FIGURES[name].play()) as scenes:
+@lru_cache(maxsize=None)
+def played(name: str) -> list[Moment]:
+    """Return the scenes of the figure `name`, having watched which functions are called from one to the next."""
+    moments = []
+    with watching(all_stops(name)) as passed, closing(FIGURES[name].play()) as scenes:
         for scene in scenes:
-            yield moment_of(scene, [stop for stop in scene.stops if stop.command() not in passed])
+            moments.append(moment_of(scene, [stop for stop in scene.stops if stop not in passed]))
             passed.clear()
+    return moments
 
 
+@lru_cache(maxsize=None)
 def all_stops(name: str) -> list[Stop]:
     """Return all stops of a figure: from a first play, since nobody knows them before."""
     with closing(FIGURES[name].play()) as scenes:
@@ -113,9 +104,9 @@ def all_stops(name: str) -> list[Stop]:
 
 
 @contextmanager
-def watching(stops: Sequence[Stop]) -> Iterator[set[str]]:
-    """Have the set grow by the commands of those `stops` whose function is called while their condition holds."""
-    passed: set[str] = set()
+def watching(stops: Sequence[Stop]) -> Iterator[set[Stop]]:
+    """Have the set grow by those `stops` whose function is called while their condition holds."""
+    passed: set[Stop] = set()
     by_code: dict[CodeType, list[Stop]] = {}
     for stop in stops:
         function: Any = stop.function
@@ -125,7 +116,7 @@ def watching(stops: Sequence[Stop]) -> Iterator[set[str]]:
         if event == "call":
             for stop in by_code.get(frame.f_code, ()):
                 if not stop.condition or eval(stop.condition, frame.f_globals, dict(frame.f_locals)):
-                    passed.add(stop.command())
+                    passed.add(stop)
 
     with profiled_by(profile):
         yield passed

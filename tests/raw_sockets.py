@@ -39,9 +39,16 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+# Ports that tests of this run have had: a server that is down at the moment may need its own again.
+_GIVEN: set[int] = set()
+
+
 def free_addresses(*servers: str) -> dict[str, Address]:
-    """Return an address on loopback for each of `servers`."""
-    return {server: Address("127.0.0.1", port) for server, port in zip(servers, free_ports(len(servers)))}
+    """Return an address on loopback for each of `servers`, which no other test has."""
+    while _GIVEN.intersection(ports := free_ports(len(servers))):
+        pass
+    _GIVEN.update(ports)
+    return {server: Address("127.0.0.1", port) for server, port in zip(servers, ports)}
 
 
 def line(message: dict[str, Any]) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import run
 
 from raft_threads.__main__ import main
 from raft_threads.addresses import Address
@@ -166,18 +167,17 @@ def test_each_choice_replaces_something_that_is_there(monkeypatch: pytest.Monkey
 # The command
 
 
-def test_it_measures_real_processes_and_writes_down_every_round(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.alongside
+def test_it_measures_real_processes_and_writes_down_every_round(tmp_path: Path) -> None:
     """The floor, and clients over sockets, on a cluster of one; nothing is left behind."""
     written = tmp_path / "rounds.json"
     data = tmp_path / "data"
     data.mkdir()
     what = ["floor", "reads", "--servers", "1", "--rounds", "1", "--seconds", "0.05"]
-    assert main(["bench", *what, "--json", str(written), "--data-dir", str(data)]) == 0
-    out, err = capsys.readouterr()
-    assert "a bare chain" in out and "get 10 B, 64 clients" in out
-    assert err.count("round 1 of 1") == 2
+    done = run("bench", *what, "--json", str(written), "--data-dir", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "a bare chain" in done.stdout and "get 10 B, 64 clients" in done.stdout
+    assert done.stderr.count("round 1 of 1") == 2
     found = json.loads(written.read_text())
     assert [len(rounds) for rounds in found["works"].values()] == [1, 1] and len(found["floor"]) == 1
     assert list(data.iterdir()) == []

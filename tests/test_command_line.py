@@ -147,6 +147,7 @@ def test_a_command_in_doubt_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -
     assert (code, out) == (4, "") and "may or may not have been executed" in err and err.count("\n") == 1
 
 
+@pytest.mark.alongside
 def test_text_that_is_not_unicode_is_one_clear_line() -> None:
     """From a terminal that does not speak UTF-8."""
     arguments: list[bytes | str] = [*command_line("put", "--cluster", NOBODY), b"\xff", "1"]
@@ -358,6 +359,7 @@ def test_what_a_server_does_beyond_the_paper_is_chosen_on_its_command_line(
     assert parsed.options == options
 
 
+@pytest.mark.alongside
 def test_the_log_is_compacted_when_it_is_as_large_as_the_command_line_says(tmp_path: Path) -> None:
     """§7: here at once."""
     addresses = free_addresses("n1")
@@ -373,6 +375,7 @@ def test_the_log_is_compacted_when_it_is_as_large_as_the_command_line_says(tmp_p
             assert compacted
 
 
+@pytest.mark.alongside
 def test_a_server_that_waits_to_be_added_needs_to_know_only_itself(tmp_path: Path) -> None:
     """§6: it never stands for election, and is no cluster of its own."""
     addresses = free_addresses("n4")
@@ -389,6 +392,7 @@ def test_a_server_that_waits_to_be_added_needs_to_know_only_itself(tmp_path: Pat
         assert not any("election" in text for text in server.lines)
 
 
+@pytest.mark.alongside
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_a_server_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     """Exit code 0, nothing but log lines, however many clients and peers are connected, and its port is free."""
@@ -409,6 +413,7 @@ def test_a_signal_stops_a_server_cleanly(number: signal.Signals, tmp_path: Path)
         RawClient(addresses["n1"])
 
 
+@pytest.mark.alongside
 def test_a_signal_stops_a_server_that_is_blocked_on_its_peers(tmp_path: Path) -> None:
     """One refuses connections; the other takes them and never answers."""
     addresses = free_addresses("n1", "n2", "n3")
@@ -445,6 +450,7 @@ raise SystemExit(run_until_stopped(Failed()))
     assert (done.returncode, done.stdout, done.stderr) == (1, "stopped in order\n", "")
 
 
+@pytest.mark.alongside
 def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     """And the directory is left free."""
     addresses = free_addresses("n1")
@@ -454,6 +460,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert re.fullmatch(r"raft-threads serve: cannot listen on 127.0.0.1:\d+: .*in use.*\n", done.stderr)
 
 
+@pytest.mark.alongside
 def test_a_second_server_on_the_same_directory_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     """The first one goes on."""
     addresses = free_addresses("n1", "n2")
@@ -466,6 +473,7 @@ def test_a_second_server_on_the_same_directory_is_one_line_and_exit_code_1(tmp_p
         assert server.process.poll() is None
 
 
+@pytest.mark.alongside
 def test_another_servers_directory_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     """A typing error in --id."""
     addresses = free_addresses("n1", "n2")
@@ -476,6 +484,7 @@ def test_another_servers_directory_is_one_line_and_exit_code_1(tmp_path: Path) -
     assert "belongs to server n1" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.alongside
 def test_a_full_disk_stops_a_server_with_one_line_that_says_so(tmp_path: Path) -> None:
     """Here by a limit on the size of files, which the kernel reports to the writer."""
 
@@ -496,6 +505,7 @@ def test_a_full_disk_stops_a_server_with_one_line_that_says_so(tmp_path: Path) -
         server.wait_for_line("has won the election")
 
 
+@pytest.mark.alongside
 def test_more_connections_than_descriptors_do_not_stop_a_server(tmp_path: Path) -> None:
     """Each save of term and vote opens a file; clients that only connect must leave room for that."""
 
@@ -530,6 +540,7 @@ def test_ipv6_addresses_work_from_end_to_end(tmp_path: Path, capsys: pytest.Capt
         assert f"[::1]:{addresses['n1'].port}" in said(capsys, "status", "--cluster", cluster)[1]
 
 
+@pytest.mark.alongside
 def test_the_command_runs_from_any_directory(tmp_path: Path) -> None:
     """Nothing is looked for in the working directory."""
     done = run("--help", cwd=tmp_path)

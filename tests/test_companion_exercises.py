@@ -1,32 +1,24 @@
-"""`run_demo.py exercise`: what is emptied, that its tests notice, and that the solution brings them back to green."""
+"""The exercises: what is emptied, that the tests that belong notice it, and need nothing else; docs/exercises.md."""
 
 from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
-import io
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
-from raft_threads.companion.exercises import checking, scratch
 from raft_threads.companion.exercises.catalogue import EXERCISES
-from raft_threads.companion.exercises.checking import check, failures_in
 from raft_threads.companion.exercises.emptying import emptied, functions_in, source_of
-from raft_threads.companion.exercises.exercise import Exercise, Part, Target
+from raft_threads.companion.exercises.exercise import Part, Target
 from raft_threads.companion.exercises.modules import MODULES
 from raft_threads.companion.exercises.rules import RULES
-from raft_threads.companion.exercises.scratch import make_scratch
 from raft_threads.demo import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,60 +180,6 @@ def test_the_tests_that_belong_are_there(name: str) -> None:
         assert ("SimulatedCluster" in text) == (test in exercise.server_tests), test
 
 
-# In a directory of one's own
-
-
-def made(name: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Make a scratch copy as a learner does; return what was said."""
-    assert cli.main(["exercise", name, str(directory)]) == 0
-    return capsys.readouterr().out
-
-
-def checked(directory: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    """Check a scratch copy; return the exit code, and what was said of each stage."""
-    code = cli.main(["exercise", "check", str(directory)])
-    return code, re.findall(r"^\d\. .*: (green|RED|not run yet)", capsys.readouterr().out, re.MULTILINE)
-
-
-def test_an_exercise_is_red_until_the_solution_is_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """For real, in a process of its own for each stage."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # quicker, and nobody else uses the copy
-    directory = tmp_path / "new" / "copy"
-    said = made("up-to-date", directory, capsys)
-    assert "raft_threads/election.py:" in said and not list(directory.rglob("__pycache__"))
-    assert checked(directory, capsys) == (1, ["RED", "not run yet", "not run yet"])
-    shutil.copy(ROOT / "raft_threads" / "election.py", directory / "raft_threads")
-    assert checked(directory, capsys) == (0, ["green", "green", "green"])
-
-
-def test_a_module_is_written_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For real; here the first part of the sessions is written. All parts of all exercises: `-m soak`."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    assert stages_when_written("sessions", 1, tmp_path / "copy") == ["green", "RED"]
-
-
-def stages_when_written(name: str, written: int, directory: Path) -> list[str]:
-    """Return which stages are green when so many parts of an exercise are written, in a new copy."""
-    exercise = EXERCISES[name]
-    make_scratch(name, Exercise("", "", exercise.parts[written:], (), ()), directory)
-    out = io.StringIO()
-    check(exercise, directory, out)
-    return re.findall(r"^\d\. .*: (green|RED)", out.getvalue(), re.MULTILINE)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", EXERCISES)
-def test_each_part_that_is_written_turns_one_more_stage_green(name: str, tmp_path: Path) -> None:
-    """All of it for real: with the first parts written, their stages are green and the next one is red."""
-    parts = len(EXERCISES[name].parts)
-    for written in range(parts):
-        assert stages_when_written(name, written, tmp_path / str(written)) == ["green"] * written + ["RED"]
-    assert stages_when_written(name, parts, tmp_path / "all") == ["green"] * len(EXERCISES[name].stages())
-
-
 @pytest.mark.parametrize("name", EXERCISES)
 def test_the_solution_is_what_the_project_has(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each function, with where it is."""
@@ -250,92 +188,6 @@ def test_the_solution_is_what_the_project_has(name: str, capsys: pytest.CaptureF
     for target in EXERCISES[name].functions:
         assert inspect.cleandoc(inspect.getsource(function_of(target))).splitlines()[-1] in shown
         assert f"# {target.path}:{function_of(target).__code__.co_firstlineno}\n" in shown
-
-
-def test_failures_are_told_once_for_each_test() -> None:
-    """However many parameters it has; and files that cannot be imported."""
-    assert failures_in(
-        [
-            "FAILED tests/test_a.py::test_x[1-a b] - NotImplementedError: x: write",
-            "FAILED tests/test_a.py::test_x[2] - NotImplementedError: x: write",
-            "ERROR tests/test_b.py - SyntaxError: no",
-            "FAILED tests/test_a.py::test_y",
-            "2 failed in 0.1s",
-        ]
-    ) == ["test_x: NotImplementedError: x: write", "test_b.py: SyntaxError: no", "test_y"]
-
-
-# What cannot be
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the one line with which something is refused."""
-    assert cli.main(["exercise", *arguments]) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and err.startswith("run_demo.py exercise: ")
-    return err
-
-
-def test_nothing_is_written_into_a_directory_with_something_in_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nor into what is copied; one line, and all stays as it was."""
-    (tmp_path / "mine").write_text("mine")
-    for directory in (tmp_path, tmp_path / "mine"):
-        assert "not empty" in complaint(capsys, "commit", str(directory))
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    assert "inside what is to be copied" in complaint(capsys, "commit", str(ROOT / "tests" / "copy"))
-    assert not (ROOT / "tests" / "copy").exists()
-    assert "mine" in complaint(capsys, "commit", str(tmp_path / "mine" / "copy"))
-
-
-def test_an_exercise_or_a_copy_that_is_not_there_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With what to do."""
-    assert "there is no exercise 'paxos'; --list names them" in complaint(capsys, "paxos", str(tmp_path / "a"))
-    assert "there is no exercise 'paxos'" in complaint(capsys, "solution", "paxos")
-    assert "name an exercise, too" in complaint(capsys, "solution")
-    assert "like: exercise commit /tmp/commit" in complaint(capsys, "commit")
-    assert "is no scratch copy" in complaint(capsys, "check", str(tmp_path))
-    for content in ("", "[]", "{}", '{"exercise": "paxos"}'):
-        (tmp_path / "exercise.json").write_text(content)
-        assert "no scratch copy" in complaint(capsys, "check", str(tmp_path)) or "paxos" in content
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["exercise"])
-    assert ended.value.code == 2 and "--list names the exercises" in capsys.readouterr().err
-
-
-def test_without_pytest_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The README's command; unless the project's .venv has it."""
-    assert checking.INSTALL in (ROOT / "README.md").read_text()
-    (tmp_path / "exercise.json").write_text('{"exercise": "commit", "project": "/nowhere"}')
-
-    def missing(name: str) -> Optional[object]:
-        return None
-
-    monkeypatch.setattr(importlib.util, "find_spec", missing)
-    monkeypatch.setattr(checking, "PROJECT", tmp_path / "elsewhere")
-    assert cli.main(["exercise", "check", str(tmp_path)]) == 2
-    out, err = capsys.readouterr()
-    assert err == f"run_demo.py exercise: pytest is missing; in {tmp_path / 'elsewhere'} do: {checking.INSTALL}\n"
-    python = tmp_path / "elsewhere" / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.symlink_to(sys.executable)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], returncode=0))
-    assert checking.python_with_pytest() == str(python)
-
-
-def test_a_scratch_copy_makes_none_and_shows_no_solution(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It would show what is missing."""
-    (tmp_path / "exercise.json").write_text('{"exercise": "commit", "project": "/the/project"}')
-    monkeypatch.setattr(scratch, "PROJECT", tmp_path)
-    for arguments in (["solution", "commit"], ["commit", str(tmp_path / "new")]):
-        assert "the project it was made from, /the/project" in complaint(capsys, *arguments)
 
 
 # The page
@@ -355,23 +207,3 @@ def test_the_page_shows_an_emptied_function_as_it_is_in_a_copy() -> None:
     text = (ROOT / "raft_threads" / "election.py").read_text()
     name = "is_at_least_as_up_to_date"
     assert shown == source_of(emptied(text, [name]), name)
-
-
-def test_each_command_on_the_page_does_what_it_is_there_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In the order in which they stand there; `check` is tried above, and not run again."""
-    ran = []
-
-    def checked_only(exercise: Exercise, directory: Path, out: Any) -> bool:
-        ran.append(directory)
-        return True
-
-    monkeypatch.setattr("raft_threads.companion.exercises.command.check", checked_only)
-    commands = re.findall(r"^python3 run_demo\.py (.*)$", PAGE, re.MULTILINE)
-    assert [command.split()[:2] for command in commands if "check" in command] != []
-    for command in commands:
-        arguments = command.replace("/tmp", str(tmp_path)).split()
-        assert cli.main(arguments) == 0, command
-        assert capsys.readouterr().out
-    assert ran and all(directory.is_dir() for directory in ran)

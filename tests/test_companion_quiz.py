@@ -18,6 +18,7 @@ from raft_threads.companion.quiz.answers import Answers, Choice, Number, Servers
 from raft_threads.companion.quiz.asking import Quiz, draw_question
 from raft_threads.companion.quiz.question import Rule
 from raft_threads.companion.quiz.topics import TOPICS
+from raft_threads.companion.sheet import WIDTH
 from raft_threads.demo import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ def test_a_question_fits_on_a_terminal_and_names_where_to_read(topic: str) -> No
     """Pictures are as wide as the logs, and those are short; a breakpoint can be set at each rule that is named."""
     quiz, text = play(topic, "?\n")
     assert (quiz.right, quiz.answered) == (0, 1)
-    assert max(map(len, text.splitlines())) <= 140
+    assert max(len(line) for line in text.splitlines() if " raft_threads/" not in line) <= WIDTH
     for rule in draw_question(1, 1, topic).rules:
         path, line = rule.place().rsplit(" ", 1)[1].split(":")
         source = (ROOT / path).read_text().splitlines()[int(line) - 1]
@@ -84,6 +85,7 @@ def test_what_is_missing_is_shown_as_it_stands_in_the_code() -> None:
     """What goes wrong without this line: the line is seen, without its docstring."""
     rule = Rule(election.is_at_least_as_up_to_date, "§5.4.1")
     assert rule.lines() == ["return (last_log_term, last_log_index) >= (log.last_term, log.last_index)"]
+    assert Rule(election.grants_vote, "Fig. 2").lines()[0] == "return ("
 
 
 @pytest.mark.soak
@@ -236,11 +238,12 @@ def test_on_a_pipe_a_seed_asks_the_same_in_every_process(tmp_path: Path) -> None
     assert done.stdout == f"{here.getvalue()}\n   0 of 3 right.\n"
 
 
-def test_whoever_reads_may_have_seen_enough(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["--topic", "joint", "--questions", "2"], ["--list"]], ids=["quiz", "list"])
+def test_whoever_reads_may_have_seen_enough(arguments: list[str]) -> None:
     """As `head` has: no traceback."""
     read, write = os.pipe()
     os.close(read)
-    play = [sys.executable, str(ROOT / "run_demo.py"), "quiz", "--topic", "joint", "--questions", "2"]
+    play = [sys.executable, str(ROOT / "run_demo.py"), "quiz", *arguments]
     closed = subprocess.run(play, input="?\n?\n", stdout=write, stderr=subprocess.PIPE, text=True, timeout=50)
     os.close(write)
     assert (closed.returncode, closed.stderr) == (0, "")

@@ -11,13 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 import debugged_election
 import pytest
 from bare_simulation import simulation
+from beforehand import Beforehand
 from processes import ROOT
 from raw_sockets import PATIENCE
 from terminals import Terminal
@@ -59,30 +62,26 @@ def line_of(file: str, text: str) -> int:
 FIRST_LINE = f"raft_threads/election.py:{line_of('election.py', 'state.current_term += 1')}"
 
 
-@pytest.fixture(scope="module")
-def test_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file for pytest with a breakpoint in it."""
-    path = tmp_path_factory.mktemp("debugged") / "test_with_a_breakpoint.py"
-    path.write_text(TEST_FILE)
-    return path
-
-
-@pytest.fixture(scope="module")
-def frozen(test_file: Path) -> Iterator[dict[str, Terminal]]:
-    """Programs whose election timer of n1 has been at a prompt for some seconds, in which they printed nothing."""
-    under_pytest = [*PYTEST, "--rootdir", str(test_file.parent), str(test_file)]
-    terminals = {
-        "breakpoint()": Terminal([sys.executable, SCRIPT, "breakpoint"]),
-        "pdb.set_trace()": Terminal([sys.executable, SCRIPT, "set_trace"]),
-        "pdb.Pdb().set_trace()": Terminal([sys.executable, SCRIPT, "bare"]),
-        "pdb.post_mortem()": Terminal([sys.executable, SCRIPT, "post_mortem"]),
-        "breakpoint() in main": Terminal([sys.executable, SCRIPT, "breakpoint", "main"]),
-        "breakpoint() in an observer": Terminal([sys.executable, SCRIPT, "breakpoint", "observer"]),
-        "pytest": Terminal(under_pytest),
-        "pytest -s": Terminal([*under_pytest, "-s"]),
-        "python -m pdb": Terminal([sys.executable, "-m", "pdb", SCRIPT]),
-    }
-    try:
+def freeze() -> tuple[dict[str, Terminal], ExitStack]:
+    """Return programs whose election timer of n1 has been at a prompt for some seconds, in which they printed nothing;
+    and what ends them.
+    """
+    with ExitStack() as cleanup:
+        path = Path(cleanup.enter_context(TemporaryDirectory())) / "test_with_a_breakpoint.py"
+        path.write_text(TEST_FILE)
+        under_pytest = [*PYTEST, "--rootdir", str(path.parent), str(path)]
+        commands = {
+            "breakpoint()": [sys.executable, SCRIPT, "breakpoint"],
+            "pdb.set_trace()": [sys.executable, SCRIPT, "set_trace"],
+            "pdb.Pdb().set_trace()": [sys.executable, SCRIPT, "bare"],
+            "pdb.post_mortem()": [sys.executable, SCRIPT, "post_mortem"],
+            "breakpoint() in main": [sys.executable, SCRIPT, "breakpoint", "main"],
+            "breakpoint() in an observer": [sys.executable, SCRIPT, "breakpoint", "observer"],
+            "pytest": under_pytest,
+            "pytest -s": [*under_pytest, "-s"],
+            "python -m pdb": [sys.executable, "-m", "pdb", SCRIPT],
+        }
+        terminals = {name: cleanup.enter_context(Terminal(command)) for name, command in commands.items()}
         terminals["python -m pdb"].prompt()
         terminals["python -m pdb"].ask(f"b {FIRST_LINE}")
         terminals["python -m pdb"].type("c")
@@ -90,10 +89,15 @@ def frozen(test_file: Path) -> Iterator[dict[str, Terminal]]:
             terminal.prompt()
         spoke = select.select(list(terminals.values()), [], [], SILENCE)[0]
         assert not spoke, [name for name, terminal in terminals.items() if terminal in spoke]
+        return terminals, cleanup.pop_all()
+
+
+@pytest.fixture(scope="module")
+def frozen(beforehand: Beforehand) -> Iterator[dict[str, Terminal]]:
+    """The programs that are at their prompts together."""
+    terminals, cleanup = beforehand(freeze)
+    with cleanup:
         yield terminals
-    finally:
-        for terminal in terminals.values():
-            terminal.close()
 
 
 def leave(terminal: Terminal, way: str) -> None:
@@ -109,6 +113,7 @@ def leave(terminal: Terminal, way: str) -> None:
         assert f"fingerprint {debugged_election.run()}\n" in terminal.text
 
 
+@pytest.mark.beforehand(freeze, waits=True)
 @pytest.mark.parametrize("way", ["breakpoint()", "pdb.set_trace()", "pytest", "pytest -s", "python -m pdb"])
 def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen: dict[str, Terminal], way: str) -> None:
     """Expressions that call into servers, also into the one whose lock is held; `where`, `next` and `step`."""
@@ -127,6 +132,7 @@ def test_looking_around_and_stepping_in_a_servers_thread_changes_nothing(frozen:
     leave(terminal, way)
 
 
+@pytest.mark.beforehand(freeze, waits=True)
 @pytest.mark.parametrize(
     "way", ["pdb.Pdb().set_trace()", "pdb.post_mortem()", "breakpoint() in main", "breakpoint() in an observer"]
 )
@@ -276,7 +282,7 @@ def test_ctrl_c_at_a_servers_prompt_leaves_the_prompt_as_it_is() -> None:
     with Terminal([sys.executable, SCRIPT, "bare"]) as terminal:
         terminal.prompt()
         terminal.send(signal.SIGINT)
-        assert terminal.stays_silent(0.3)
+        terminal.read_until("Ctrl-C\n")
         assert "n1 follower, term 0" in terminal.ask("cluster.show()")
         leave(terminal, "breakpoint()")
 

@@ -282,6 +282,7 @@ def start_and_wait_for(temporary: Path, text: str, *arguments: str) -> subproces
     return process
 
 
+@pytest.mark.alongside
 @pytest.mark.parametrize(
     "scenario, moment, stop",
     [

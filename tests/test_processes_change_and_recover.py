@@ -10,7 +10,6 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -27,17 +26,24 @@ FOUNDERS = ("n1", "n2", "n3")
 SERVERS = (*FOUNDERS, "n4", "n5")
 THRESHOLD = ("--snapshot-threshold", "20K")
 # A busy machine may take ten times as long as an idle one.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.alongside]
 
 
 class Cluster:
-    """Up to five `serve` processes, of which three begin the cluster."""
+    """Up to five `serve` processes, of which three begin the cluster. A context manager that kills them."""
 
     def __init__(self, directory: Path) -> None:
         self.addresses = free_addresses(*SERVERS)
         self._directory = directory
         self.running: dict[str, ServeProcess] = {}
         self.start(*FOUNDERS)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for server in list(self.running):
+            self.kill(server)
 
     def start(self, *servers: str, joins: bool = False) -> None:
         """Start servers from what their files hold; those that `joins` is true for wait to be added."""
@@ -104,17 +110,6 @@ class Cluster:
                 return max(leading, key=lambda report: report.term or 0).id
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three servers, running, and two that may be added."""
-    made = Cluster(tmp_path)
-    try:
-        yield made
-    finally:
-        for server in list(made.running):
-            made.kill(server)
-
-
 class Counting:
     """A client that increments a counter as often as it may so far, or until it is stopped; from several threads.
 
@@ -133,6 +128,12 @@ class Counting:
         self._threads = [threading.Thread(target=self._run, name=f"test/counting-{number}") for number in range(4)]
         for thread in self._threads:
             thread.start()
+
+    def __enter__(self) -> Counting:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     @property
     def count(self) -> int:
@@ -192,14 +193,6 @@ class Counting:
         assert self._answers == set(range(1, self.count + 1)), f"{max(self._answers)} after {self.count} increments"
 
 
-@pytest.fixture
-def counting(cluster: Cluster) -> Iterator[Counting]:
-    """A client that counts as soon as it is allowed to."""
-    made = Counting(cluster)
-    yield made
-    made.stop()
-
-
 def count_through_kills(cluster: Cluster, counting: Counting, times: int, kills: int) -> None:
     """Increment a counter so many times, and kill a leader so many times, each in the middle of as many increments."""
     stage = times // kills
@@ -215,95 +208,96 @@ def count_through_kills(cluster: Cluster, counting: Counting, times: int, kills:
         assert client.get("counter") == str(times)
 
 
-def test_a_counter_ends_at_300_through_kill_9_of_three_leaders(cluster: Cluster, counting: Counting) -> None:
+def test_a_counter_ends_at_300_through_kill_9_of_three_leaders(tmp_path: Path) -> None:
     """§8: increments that are sent again after a crash are executed once."""
-    count_through_kills(cluster, counting, times=300, kills=3)
+    with Cluster(tmp_path) as cluster, Counting(cluster) as counting:
+        count_through_kills(cluster, counting, times=300, kills=3)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-def test_a_counter_ends_at_10000_through_kill_9_of_fifty_leaders(cluster: Cluster, counting: Counting) -> None:
+def test_a_counter_ends_at_10000_through_kill_9_of_fifty_leaders(tmp_path: Path) -> None:
     """§8: the same for long."""
-    count_through_kills(cluster, counting, times=10_000, kills=50)
+    with Cluster(tmp_path) as cluster, Counting(cluster) as counting:
+        count_through_kills(cluster, counting, times=10_000, kills=50)
 
 
-def test_a_cluster_grows_and_shrinks_under_load_though_a_server_is_killed(
-    cluster: Cluster, counting: Counting
-) -> None:
+def test_a_cluster_grows_and_shrinks_under_load_though_a_server_is_killed(tmp_path: Path) -> None:
     """§6: from three servers to five and back to three, others than before; commands are served throughout."""
-    counting.allow(10**9)
-    cluster.start("n4", "n5", joins=True)
-    counting.wait_for_more(5)
-    cluster.change(Change.ADD, "n4", "n5")
-    counting.wait_for_more(5)
-    cluster.kill("n2")
-    cluster.change(Change.REMOVE, "n1")
-    cluster.start("n2")
-    counting.wait_for_more(5)
-    cluster.change(Change.REMOVE, "n3")
-    counting.wait_for_more(5)
-    counting.stop()
-    with cluster.client() as client:
-        assert client.get("counter") == str(counting.count)
-        assert {member.partition("=")[0] for member in client.members().members} == {"n2", "n4", "n5"}
-
-
-def test_a_server_that_lost_its_disk_is_removed_and_added_again_and_gets_a_snapshot(cluster: Cluster) -> None:
-    """§6, §7: it comes back as a new one, by the command line, and has all that was written before."""
-    written = {f"key {number}": str(number) * 500 for number in range(60)}
-    with cluster.client() as client:
-        for key, value in written.items():
-            client.put(key, value)
-    others = {server: cluster.addresses[server] for server in FOUNDERS if server != "n3"}
-    cluster.change(Change.REMOVE, "n3")
-    cluster.kill("n3")
-    shutil.rmtree(cluster.directory_of("n3"))
-    for server in others:
-        cluster.wait_for_report(server, lambda report: (report.snapshot_index or 0) > 0)
-    cluster.start("n3", joins=True)
-    added = run("members", "add", "--cluster", format_cluster(others), f"n3={cluster.addresses['n3']}")
-    assert added.returncode == 0, added.stderr
-    cluster.running["n3"].wait_for_line("installed a snapshot up to entry")
-    status = run("status", "--json", "--cluster", format_cluster({"n3": cluster.addresses["n3"]}))
-    assert json.loads(status.stdout)[0]["snapshot_index"] > 0
-    # So that nobody else can answer.
-    cluster.change(Change.REMOVE, *others)
-    for server in others:
-        cluster.kill(server)
-    with cluster.client() as client:
-        assert {key: client.get(key) for key in written} == written
-
-
-def test_files_stay_small_under_load_through_kill_9_of_a_leader_and_of_all(
-    cluster: Cluster, counting: Counting
-) -> None:
-    """§7: though twenty times as much is written as the log may hold. And they hold everything all the same (§5.5)."""
-    written: dict[str, str] = {}
-    largest = 0
-    counting.allow(10**9)
-    with cluster.client() as client:
-        for number in range(200):
-            key = f"key {number % 7}"
-            written[key] = f"{number} ".ljust(2000, "x")
-            client.put(key, written[key])
-            largest = max(largest, *(sum(cluster.sizes(server).values()) for server in cluster.running))
-            if number == 80:
-                victim = cluster.leader()
-                cluster.kill(victim)
-            if number == 120:
-                cluster.start(victim)
-        for server in FOUNDERS:
-            cluster.kill(server)
-        cluster.start(*FOUNDERS)
-        counting.wait_for_more(10)
+    with Cluster(tmp_path) as cluster, Counting(cluster) as counting:
+        counting.allow(10**9)
+        cluster.start("n4", "n5", joins=True)
+        counting.wait_for_more(5)
+        cluster.change(Change.ADD, "n4", "n5")
+        counting.wait_for_more(5)
+        cluster.kill("n2")
+        cluster.change(Change.REMOVE, "n1")
+        cluster.start("n2")
+        counting.wait_for_more(5)
+        cluster.change(Change.REMOVE, "n3")
+        counting.wait_for_more(5)
         counting.stop()
-        assert 7 * 2000 < largest < 200_000
-        print(f"400 kB were written, and no server's files ever had more than {largest} B")
-        # A crash leaves nothing behind that stays: when all is compacted, there is about one snapshot.
-        commit_index = cluster.report(cluster.leader()).commit_index or 0
-        for server in FOUNDERS:
-            cluster.wait_for_report(server, lambda report: (report.last_applied or 0) >= commit_index)
-            client.take_snapshot(server)
-            assert sum(cluster.sizes(server).values()) < 40_000, cluster.sizes(server)
-        assert {key: client.get(key) for key in written} == written
-        assert client.get("counter") == str(counting.count)
+        with cluster.client() as client:
+            assert client.get("counter") == str(counting.count)
+            assert {member.partition("=")[0] for member in client.members().members} == {"n2", "n4", "n5"}
+
+
+def test_a_server_that_lost_its_disk_is_removed_and_added_again_and_gets_a_snapshot(tmp_path: Path) -> None:
+    """§6, §7: it comes back as a new one, by the command line, and has all that was written before."""
+    with Cluster(tmp_path) as cluster:
+        written = {f"key {number}": str(number) * 500 for number in range(60)}
+        with cluster.client() as client:
+            for key, value in written.items():
+                client.put(key, value)
+        others = {server: cluster.addresses[server] for server in FOUNDERS if server != "n3"}
+        cluster.change(Change.REMOVE, "n3")
+        cluster.kill("n3")
+        shutil.rmtree(cluster.directory_of("n3"))
+        for server in others:
+            cluster.wait_for_report(server, lambda report: (report.snapshot_index or 0) > 0)
+        cluster.start("n3", joins=True)
+        added = run("members", "add", "--cluster", format_cluster(others), f"n3={cluster.addresses['n3']}")
+        assert added.returncode == 0, added.stderr
+        cluster.running["n3"].wait_for_line("installed a snapshot up to entry")
+        status = run("status", "--json", "--cluster", format_cluster({"n3": cluster.addresses["n3"]}))
+        assert json.loads(status.stdout)[0]["snapshot_index"] > 0
+        # So that nobody else can answer.
+        cluster.change(Change.REMOVE, *others)
+        for server in others:
+            cluster.kill(server)
+        with cluster.client() as client:
+            assert {key: client.get(key) for key in written} == written
+
+
+def test_files_stay_small_under_load_through_kill_9_of_a_leader_and_of_all(tmp_path: Path) -> None:
+    """§7: though twenty times as much is written as the log may hold. And they hold everything all the same (§5.5)."""
+    with Cluster(tmp_path) as cluster, Counting(cluster) as counting:
+        written: dict[str, str] = {}
+        largest = 0
+        counting.allow(10**9)
+        with cluster.client() as client:
+            for number in range(200):
+                key = f"key {number % 7}"
+                written[key] = f"{number} ".ljust(2000, "x")
+                client.put(key, written[key])
+                largest = max(largest, *(sum(cluster.sizes(server).values()) for server in cluster.running))
+                if number == 80:
+                    victim = cluster.leader()
+                    cluster.kill(victim)
+                if number == 120:
+                    cluster.start(victim)
+            for server in FOUNDERS:
+                cluster.kill(server)
+            cluster.start(*FOUNDERS)
+            counting.wait_for_more(10)
+            counting.stop()
+            assert 7 * 2000 < largest < 200_000
+            print(f"400 kB were written, and no server's files ever had more than {largest} B")
+            # A crash leaves nothing behind that stays: when all is compacted, there is about one snapshot.
+            commit_index = cluster.report(cluster.leader()).commit_index or 0
+            for server in FOUNDERS:
+                cluster.wait_for_report(server, lambda report: (report.last_applied or 0) >= commit_index)
+                client.take_snapshot(server)
+                assert sum(cluster.sizes(server).values()) < 40_000, cluster.sizes(server)
+            assert {key: client.get(key) for key in written} == written
+            assert client.get("counter") == str(counting.count)

@@ -48,6 +48,7 @@ def test_a_seed_that_fails_is_named_with_its_property_and_how_to_replay_it(capsy
     assert "failed: One Vote per Term" in out
 
 
+@pytest.mark.alongside
 def test_a_run_is_the_same_to_the_byte_in_every_process(tmp_path: Path) -> None:
     """Whatever hashes text gets, whatever ran before, and in development mode."""
     arguments = ["simulate", "--seed", "7", "--seconds", "1", "--profile", "hostile", "--trace"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from raft_threads import kv
 from raft_threads.bench.in_process import PATIENCE, InProcessLoad, leader_here, measured
 from raft_threads.bench.machine import memory_bytes
 from raft_threads.bench.processes import Cluster, fresh
-from raft_threads.bench.rounds import Round, median_round
+from raft_threads.bench.rounds import Round, median
 from raft_threads.bench.works import SMALL, Settings, measure, spawn, warm_up
 from raft_threads.node import Node
 from raft_threads.server_reports import ServerReport
@@ -25,6 +25,8 @@ VALUE_BYTES = (10, 1024, 16 * 1024, 128 * 1024, 1024 * 1024)
 CLIENTS = 64
 MOST_CLIENTS = 256
 CLIENTS_WITH_LARGE_VALUES = 16
+# How long a log is written to before it counts as longer (seconds), and in how many clusters that is done.
+GLANCE = 1.0
 ROUNDS = 3
 KEEP_LOG = ["--snapshot-threshold", "off"]
 
@@ -48,47 +50,55 @@ def growth(settings: Settings) -> Iterator[Finding]:
 # The log
 
 
-class GrowthRounds(NamedTuple):
-    """The same load with few entries in the log and with many, and the memory of the leader's process, in bytes."""
+class Growth(NamedTuple):
+    """The same load with few entries in the log and with many, and the leader's memory for an entry, in bytes."""
 
     few: Round
     many: Round
-    bytes_before: int
-    bytes_after: int
+    bytes_for_each: float
 
 
 def log_growth(settings: Settings) -> Iterator[Finding]:
     """Compare writes with few and many entries in the log; restart a server with all of them, and with a snapshot."""
-    with fresh(settings.directory) as name, spawn() as pool:
-        with Cluster(Path(name), settings.servers, elsewhere=["n1"], arguments=KEEP_LOG) as cluster:
-            load = InProcessLoad(
-                *("n1", cluster.addresses, cluster.name, Path(name) / "n1", OUTSTANDING, "v" * SMALL),
-                *(settings.seconds, warm_up(settings.seconds), True, cluster.pids()),
-            )
-            rounds = pool.submit(grow, load).result()
-            per_write = [sum(each.cpu_per_operation().values()) for each in (rounds.few, rounds.many)]
-            yield Finding(f"CPU of all servers per write, {FEW:,} entries in the log", per_write[0] * 1e6, "µs")
-            yield Finding(f"CPU of all servers per write, {MANY:,} entries in the log", per_write[1] * 1e6, "µs")
-            yield Finding("cost of a write, many entries / few", per_write[1] / per_write[0], "")
-            yield Finding(f"rate with {FEW:,} entries in the log", rounds.few.rate, "/s")
-            yield Finding(f"rate with {MANY:,} entries in the log", rounds.many.rate, "/s")
-            entries = MANY + FEW
-            yield Finding("leader's memory per entry", (rounds.bytes_after - rounds.bytes_before) / entries, "bytes")
-            if settings.servers > 1:
-                yield Finding("a follower's memory with them", memory_bytes(cluster.pids()["n2"]) / 2**20, "MiB")
-                yield from restarts(cluster)
+    rounds = []
+    for number in range(1, ROUNDS + 1):
+        with fresh(settings.directory) as name, spawn() as pool:
+            with Cluster(Path(name), settings.servers, elsewhere=["n1"], arguments=KEEP_LOG) as cluster:
+                load = InProcessLoad(
+                    *("n1", cluster.addresses, cluster.name, Path(name) / "n1", OUTSTANDING, "v" * SMALL),
+                    *(GLANCE, warm_up(GLANCE), True, cluster.pids()),
+                )
+                rounds.append(pool.submit(grow, load).result())
+                if number == ROUNDS:
+                    yield from _compared(rounds)
+                    yield from restarts(cluster)
 
 
-def grow(load: InProcessLoad) -> GrowthRounds:
+def grow(load: InProcessLoad) -> Growth:
     """Be the leader, measure, write until the log is long, measure again. In a process of its own."""
     with leader_here(load) as node:
         fill(node, load.value, FEW)
-        bytes_before = memory_bytes(os.getpid())
-        few = median_round([measured(node, load) for _ in range(ROUNDS)])
+        entries, held = node.status().last_log_index, memory_bytes(os.getpid())
+        few = measured(node, load)
         fill(node, load.value, MANY)
-        bytes_after = memory_bytes(os.getpid())
-        many = median_round([measured(node, load) for _ in range(ROUNDS)])
-        return GrowthRounds(few, many, bytes_before, bytes_after)
+        bytes_for_each = (memory_bytes(os.getpid()) - held) / (node.status().last_log_index - entries)
+        return Growth(few, measured(node, load), bytes_for_each)
+
+
+def _compared(rounds: Sequence[Growth]) -> Iterator[Finding]:
+    """Compare short logs with long ones: medians, as the clusters took turns."""
+    for entries, those in ((FEW, [each.few for each in rounds]), (MANY, [each.many for each in rounds])):
+        cost = median([_cost(each) for each in those])
+        yield Finding(f"CPU of all servers per write, from {entries:,} entries in the log", cost * 1e6, "µs")
+        yield Finding("  the rate", median([each.rate for each in those]), "/s")
+    ratios = [_cost(each.many) / _cost(each.few) for each in rounds]
+    yield Finding("cost of a write, many entries / few", median(ratios), "")
+    yield Finding("leader's memory per entry", median([each.bytes_for_each for each in rounds]), "bytes")
+
+
+def _cost(measured_round: Round) -> float:
+    """Return the seconds of CPU for each operation, in all servers."""
+    return sum(measured_round.cpu_per_operation().values())
 
 
 def fill(node: Node, value: str, entries: int) -> None:
@@ -100,7 +110,12 @@ def fill(node: Node, value: str, entries: int) -> None:
 
 
 def restarts(cluster: Cluster) -> Iterator[Finding]:
-    """Time how long a server takes to start with a long log, and with a snapshot instead."""
+    """Look at a follower that has a long log, if there is one: its memory, and how long it takes to start, also with a
+    snapshot instead.
+    """
+    if "n2" not in cluster.pids():
+        return
+    yield Finding("a follower's memory with them", memory_bytes(cluster.pids()["n2"]) / 2**20, "MiB")
     yield Finding(f"restart with {MANY:,} entries", _time_restart(cluster, "n2"), "s")
     with cluster.client() as client:
         client.take_snapshot("n2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import importlib
 import inspect
 import textwrap
@@ -46,11 +47,21 @@ def text_of(function: Any) -> str:
 
 
 def first_line_of_body(value: Any) -> int:
-    """Return the number of the first line in `value`'s file that is executed when it is called: after its docstring."""
+    """Return the number of the first line in `value`'s file that is executed when it is called: after its docstring.
+
+    That of a `return (` over several lines is executed last: a debugger that stops there comes too late.
+    """
     if inspect.isclass(value):
         value = next(vars(value)[name] for name in _CONSTRUCTORS if name in vars(value))
-    lines, first = inspect.getsourcelines(value)
-    (function,) = ast.parse(textwrap.dedent("".join(lines))).body
-    assert isinstance(function, ast.FunctionDef)
-    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    begin = line_below_docstring(value)
+    executed = (line for _, line in dis.findlinestarts(inspect.unwrap(value).__code__))
+    return next(line for line in executed if line is not None and line >= begin)
+
+
+def line_below_docstring(function: Any) -> int:
+    """Return the number of the line in the function's file with which its first statement begins."""
+    lines, first = inspect.getsourcelines(function)
+    (definition,) = ast.parse(textwrap.dedent("".join(lines))).body
+    assert isinstance(definition, ast.FunctionDef)
+    body = definition.body[1:] if ast.get_docstring(definition) is not None else definition.body
     return first + body[0].lineno - 1

@@ -7,7 +7,7 @@ import io
 import os
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Callable, NamedTuple, Optional
@@ -120,12 +120,20 @@ SCENARIOS = {
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without § is no reason to fail
-    argv = sys.argv[1:] if argv is None else argv
+    make_do_with_any_encoding()
+    try:
+        exit_code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return exit_code
+    except BrokenPipeError:  # the reader has seen enough, as `head` has; nor may Python flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run(argv: list[str]) -> int:
+    """Do what `argv` asks for: a command of the companion, a list of all, or a scenario. Returns the exit code."""
     if argv and argv[0] in COMPANION:
-        return beside_the_paper(argv[0], argv[1:])
+        return COMPANION[argv[0]].main(argv[1:])
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
@@ -150,15 +158,12 @@ def main(argv: Optional[list[str]] = None) -> int:
     return exit_code
 
 
-def beside_the_paper(name: str, argv: list[str]) -> int:
-    """Run the companion's command `name`. A reader who has seen enough, as `head` has, ends it without a word."""
-    try:
-        exit_code = COMPANION[name].main(argv)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return exit_code
+def make_do_with_any_encoding() -> None:
+    """Have `?` stand for what the terminal's encoding lacks: a terminal without § is no reason to fail."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(io.UnsupportedOperation):  # pdb has read its commands from there already
+                stream.reconfigure(errors="replace")
 
 
 def open_recording(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Optional[Recording]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -12,7 +11,7 @@ from raft_threads.figure_16.lines import Line
 from raft_threads.figure_16.progress import Progress
 from raft_threads.figure_16.results import Measured, Results, Sample
 from raft_threads.figure_16.simulated import Conditions, run_trial
-from raft_threads.simulation.sweep import take_a_core
+from raft_threads.simulation.sweep import processes_with_a_core
 
 TRIALS_A_BATCH = 10
 
@@ -49,8 +48,7 @@ def samples_of(batches: Sequence[Batch], jobs: int) -> Iterator[tuple[Batch, lis
     if jobs == 1:
         yield from ((batch, run_batch(batch)) for batch in batches)
         return
-    taken = multiprocessing.Value("i", 0)
-    with ProcessPoolExecutor(jobs, initializer=take_a_core, initargs=(taken,)) as pool:
+    with processes_with_a_core(jobs) as pool:
         futures = {pool.submit(run_batch, batch): batch for batch in batches}
         try:
             for future in as_completed(futures):

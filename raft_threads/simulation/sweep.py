@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
-from typing import Any, Optional, TextIO
+from multiprocessing import get_context
+from typing import Any, Callable, Optional, TextIO
 
 from raft_threads.simulation.run import Plan, Result, run
 from raft_threads.simulation.run_quietly import OurCore
@@ -29,13 +29,28 @@ EXPLORED = {
 }
 
 
+def take_a_core(taken: Any) -> None:
+    """Begin a process of the pool: use the core after the one that was `taken` last."""
+    with taken.get_lock():
+        OurCore.number = taken.value
+        taken.value += 1
+
+
+def processes_with_a_core(jobs: int, begin: Callable[[Any], None] = take_a_core) -> ProcessPoolExecutor:
+    """Return a pool of `jobs` processes, each on a core of its own. `begin`, which each begins with, takes that core.
+
+    They are started from nothing: a copy of this process would lack its threads, and keep the locks that those hold.
+    """
+    context = get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, begin, (context.Value("i", 0),))
+
+
 def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
     """Run `plans` in `jobs` processes; yield the results as they come."""
     if jobs == 1:
         yield from map(run, plans)
         return
-    taken = multiprocessing.Value("i", 0)
-    with ProcessPoolExecutor(jobs, initializer=take_a_core, initargs=(taken,)) as pool:
+    with processes_with_a_core(jobs) as pool:
         waiting = iter(plans)
         running: set[Future[Result]] = {pool.submit(run, plan) for plan in islice(waiting, 2 * jobs)}
         while running:
@@ -43,13 +58,6 @@ def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
             running |= {pool.submit(run, plan) for plan in islice(waiting, len(done))}
             for future in done:
                 yield future.result()
-
-
-def take_a_core(taken: Any) -> None:
-    """Begin a process of the pool: use the core after the one that was `taken` last."""
-    with taken.get_lock():
-        OurCore.number = taken.value
-        taken.value += 1
 
 
 class Progress:

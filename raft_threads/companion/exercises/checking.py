@@ -7,7 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -18,17 +19,17 @@ from raft_threads.companion.exercises.scratch import PROJECT, ExerciseError, ori
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q pytest pytest-timeout"
 PATIENCE = 300
 MOST_FAILURES = 3
-LONGEST_LINE = 110
+LONGEST_LINE = 100
 # Exit codes of pytest.
 GREEN, RED, INTERRUPTED, NO_TESTS = 0, 1, 2, 5
 
 
 class Outcome(NamedTuple):
-    """What became of a stage: whether all its tests pass, pytest's summary, and its first failures."""
+    """What became of a stage: whether all its tests pass, pytest's summary, and which failed, each with the reason."""
 
     green: bool
     summary: str
-    failures: list[str]
+    failures: dict[str, str]
 
 
 def python_with_pytest() -> str:
@@ -50,45 +51,59 @@ def check(exercise: Exercise, directory: Path, out: TextIO) -> bool:
         outcome = run(python, directory, tests)
         out.write(f"{number}. {says}: {'green' if outcome.green else 'RED'}, {outcome.summary}\n")
         out.flush()
-        if outcome.green:
-            continue
-        for failure in outcome.failures[:MOST_FAILURES]:
-            out.write(f"      {failure}\n")
-        if len(outcome.failures) > MOST_FAILURES:
-            out.write(f"      and {len(outcome.failures) - MOST_FAILURES} more\n")
-        for later, (says_later, _) in enumerate(stages[number:], number + 1):
-            out.write(f"{later}. {says_later}: not run yet\n")
-        out.write(f"\nTo see more:\n   cd {directory} && {python} -m pytest -x {tests[0]}\n")
-        return False
+        if not outcome.green:
+            tell_failures(outcome.failures, out)
+            for later, (says_later, _) in enumerate(stages[number:], number + 1):
+                out.write(f"{later}. {says_later}: not run yet\n")
+            there = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+            first = next(iter(outcome.failures), tests[0])
+            out.write(f"\nTo see more:\n   {there}{python} -m pytest -x {first}\n")
+            return False
     return True
+
+
+def tell_failures(failures: Mapping[str, str], out: TextIO) -> None:
+    """Tell the first failures, each with its reason in a line of its own."""
+    for test, reason in list(failures.items())[:MOST_FAILURES]:
+        out.write(f"      {test.rpartition('::')[2]}\n")
+        if reason:
+            out.write(f"         {textwrap.shorten(reason, LONGEST_LINE, placeholder=' ...')}\n")
+    if len(failures) > MOST_FAILURES:
+        out.write(f"      and {len(failures) - MOST_FAILURES} more\n")
 
 
 def run(python: str, directory: Path, tests: Sequence[str]) -> Outcome:
     """Run `tests` in `directory`."""
     command = [python, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *tests]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment["COLUMNS"] = "160"
+    environment["COLUMNS"] = "400"  # else pytest would cut the reasons short
     try:
         done = subprocess.run(
             command, cwd=directory, env=environment, capture_output=True, text=True, timeout=PATIENCE
         )
     except subprocess.TimeoutExpired:
-        return Outcome(False, f"the tests still ran after {PATIENCE} s", [])
+        return Outcome(False, f"the tests still ran after {PATIENCE} s", {})
     if done.returncode not in (GREEN, RED, INTERRUPTED, NO_TESTS):
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        return Outcome(False, f"pytest could not run them: {' '.join(last)}", [])
+        return Outcome(False, f"pytest could not run them: {trouble_in(done.stderr or done.stdout)}", {})
     lines = done.stdout.splitlines()
     return Outcome(done.returncode == GREEN, summary_in(lines), failures_in(lines))
 
 
-def failures_in(lines: Sequence[str]) -> list[str]:
+def trouble_in(output: str) -> str:
+    """Return the error that an output ends with, and the last place in a file that it names, if any."""
+    last = (output.strip().splitlines() or ["it says nothing"])[-1].removeprefix("E ").strip()
+    places = re.findall(r'([^/\s"]+\.py)(?:", line |:)(\d+)', output)
+    return f"{last} ({places[-1][0]}, line {places[-1][1]})" if places else last
+
+
+def failures_in(lines: Sequence[str]) -> dict[str, str]:
     """Return which tests failed, each once however many parameters it has, and why if pytest says so."""
     failures: dict[str, str] = {}
     for line in lines:
-        found = re.match(r"(?:FAILED|ERROR) (?:tests/)?([^ \[]+)(?:\[.*?\])?(?: - (.*))?$", line)
+        found = re.match(r"(?:FAILED|ERROR) ([^ \[]+)(?:\[.*?\])?(?: - (.*))?$", line)
         if found is not None:
             failures.setdefault(found[1], found[2] or "")
-    return [f"{test.rpartition('::')[2]}: {reason}"[:LONGEST_LINE].rstrip(": ") for test, reason in failures.items()]
+    return failures
 
 
 def summary_in(lines: Sequence[str]) -> str:

@@ -13,7 +13,15 @@ from raft_threads.companion.exercises.emptying import NoSuchFunction
 from raft_threads.companion.exercises.exercise import Exercise
 from raft_threads.companion.exercises.modules import MODULES
 from raft_threads.companion.exercises.rules import RULES
-from raft_threads.companion.exercises.scratch import ExerciseError, exercise_in, make_scratch, places, solution
+from raft_threads.companion.exercises.scratch import (
+    PROJECT,
+    ExerciseError,
+    exercise_in,
+    make_scratch,
+    origin,
+    places,
+    solution,
+)
 
 SHOWS = "rules to write anew in a scratch copy, with the tests that belong (docs/exercises.md)"
 DONE, NOT_YET, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -35,6 +43,8 @@ def main(argv: Sequence[str]) -> int:
         complaint = str(error)
     except NoSuchFunction as error:
         complaint = f"the scratch copy has lost something: {error}"
+    except BrokenPipeError:
+        raise  # the demo deals with readers that have seen enough
     except OSError as error:
         complaint = f"{error.filename}: {error.strerror}"
     except KeyboardInterrupt:
@@ -75,7 +85,7 @@ def check_copy(directory: Path) -> int:
     print(f"{name}: {exercise.says} ({exercise.sections})", flush=True)
     if not check(exercise, directory, sys.stdout):
         return NOT_YET
-    print(f"\nAll green. Compare with ours: python3 run_demo.py exercise {SOLUTION} {name}")
+    print(f"\nAll green. Compare with ours: {program()} {SOLUTION} {name}")
     return DONE
 
 
@@ -85,10 +95,16 @@ def how_to_go_on(name: str, exercise: Exercise, directory: Path) -> list[str]:
         f"{directory} is a copy of the project in which these are to be written:",
         *(f"   {place}" for place in places(exercise, directory)),
         f"Read {exercise.sections}, and their docstrings. Then run the tests that belong, as often as you like:",
-        f"   python3 run_demo.py exercise {CHECK} {directory}",
+        f"   {program()} {CHECK} {directory}",
         "It begins with tests of the rule alone, and goes on as long as they are green. Our own version:",
-        f"   python3 run_demo.py exercise {SOLUTION} {name}",
+        f"   {program()} {SOLUTION} {name}",
     ]
+
+
+def program() -> str:
+    """Return how this command is called from the directory in which it was called now."""
+    project = origin(PROJECT)
+    return f"python3 {'' if Path.cwd() == project else f'{project}/'}run_demo.py exercise"
 
 
 def listed() -> list[str]:

@@ -8,6 +8,7 @@ from raft_threads import kv, replication
 from raft_threads.client_messages import Command
 from raft_threads.companion.figures.boxes import Row, boxes_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
+from raft_threads.companion.figures.words import items_text
 from raft_threads.events import Applied, CommitAdvanced, EntriesAppended, MessageSent
 from raft_threads.kv import KeyValueStore
 from raft_threads.messages import AppendEntries
@@ -20,7 +21,7 @@ from raft_threads.wire import encode
 LEADER, FOLLOWERS = "S1", ("S2", "S3")
 PATIENCE = 5.0  # seconds
 # How wide the boxes of the client and of the leader are inside.
-CLIENT_WIDTH, SERVER_WIDTH = 14, 64
+CLIENT_WIDTH, SERVER_WIDTH = 8, 50
 
 
 class Client:
@@ -51,7 +52,7 @@ def play() -> Scenes:
         client = Client(cluster)
         cluster.run_until(lambda: len(messages_with_it(cluster, client)) == 2, "the leader sends the entry to both")
         yield Scene(
-            "1 and 2: a client's command reaches the leader's consensus module, which appends it to the log",
+            "1 and 2: the leader's consensus module appends a client's command to its log",
             draw(cluster, client),
             "The consensus module is what this project is about. It keeps the log the same on all servers; the state "
             "machine is a key-value store here. The entry is on its way to S2 and S3, and nobody has executed it yet. "
@@ -121,22 +122,22 @@ def draw(cluster: SimulatedCluster, client: Client) -> list[str]:
     taken = {number: str(number) if number in {each[1] for each in found} else " " for number in (1, 2, 3, 4)}
     state = cluster.state(LEADER)
     leader = [
-        f"consensus module  --{taken[2]}->  log",
-        f"{f'{state.role.value}, term {state.current_term}':<25}{log_text(cluster, LEADER)}",
-        f"commit_index {state.commit_index:<14}|",
-        f"{'':27}{taken[3]}",
-        f"{'':27}v",
-        f"{'':25}state machine: {items_text(cluster, LEADER)}",
+        f"consensus module -{taken[2]}-> log",
+        f"{f'{state.role.value}, term {state.current_term}':<22}{log_text(cluster, LEADER)}",
+        f"commit_index {state.commit_index:<11}|",
+        f"{'':24}{taken[3]}",
+        f"{'':24}v",
+        f"{'':22}state machine: {items_text(cluster, LEADER)}",
     ]
-    arrows = [f"--{taken[1]}-->", "", "", "", "", f"<-{taken[4]}---"]
-    edge = f"+{'-' * (CLIENT_WIDTH + 2)}+           +{'-' * (SERVER_WIDTH + 2)}+"
-    lines = [f"  {'client':<{CLIENT_WIDTH + 14}}{LEADER}", edge]
+    arrows = [f"-{taken[1]}->", "", "", "", "", f"<-{taken[4]}-"]
+    edge = f"+{'-' * (CLIENT_WIDTH + 2)}+     +{'-' * (SERVER_WIDTH + 2)}+"
+    lines = [f"  {'client':<{CLIENT_WIDTH + 8}}{LEADER}", edge]
     for said, link, text in zip(["y=9", "", "", "", "", told(client)], arrows, leader):
-        lines.append(f"| {said:<{CLIENT_WIDTH}} |  {link:^7}  | {text:<{SERVER_WIDTH}} |")
+        lines.append(f"| {said:<{CLIENT_WIDTH}} |{link:^5}| {text:<{SERVER_WIDTH}} |")
     lines.append(edge)
     for follower in FOLLOWERS:
         log, items = log_text(cluster, follower), items_text(cluster, follower)
-        lines.append(f"  {'':<{CLIENT_WIDTH + 14}}{follower}  log {log:<34}  state machine: {items}")
+        lines.append(f"  {'':<{CLIENT_WIDTH + 8}}{follower}  log {log:<28} state machine: {items}")
     return [*lines, "", *(f"{when * 1000:7.1f} ms  {number}  {what}" for when, number, what in found)]
 
 
@@ -144,12 +145,6 @@ def log_text(cluster: SimulatedCluster, server: str) -> str:
     """Return a log as a row of boxes with commands."""
     entries = cluster.log_of(server)
     return boxes_of(Row("", entries), [f" {command_text(entry)} " for entry in entries], 0, "")
-
-
-def items_text(cluster: SimulatedCluster, server: str) -> str:
-    """Return what a state machine holds: `x=3 y=1`."""
-    items = cluster.running[server].store.items
-    return " ".join(f"{key}={items[key]}" for key in sorted(items))
 
 
 FIGURE = Figure(

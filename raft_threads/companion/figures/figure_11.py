@@ -28,7 +28,7 @@ from raft_threads.wire import Message
 
 OLD, NEW = ("S1", "S2", "S3"), ("S3", "S4", "S5")
 PAUSE = 0.080
-COLUMNS = 66
+COLUMNS = 50
 CREATED, LATEST_COMMITTED, CAN_DECIDE = "- ", "=", "#"
 
 
@@ -167,10 +167,12 @@ def draw(cluster: SimulatedCluster, deciders: Deciders) -> list[str]:
         *tracks_of_servers(cluster, {}),
     ]
     return [
-        "- - created, not committed   === the latest one that is committed   ### can decide alone",
+        "- - created, not committed   === the latest one that is committed",
+        "### can decide alone",
         *legend(OLD, NEW),
         "",
         *draw_timeline(tracks, 0.0, cluster.now, COLUMNS),
+        "",
         *(f"{when * 1000:5.0f} ms  {what}" for when, what in told(cluster)),
     ]
 

@@ -7,7 +7,14 @@ import io
 from raft_threads import compaction
 from raft_threads.companion.figures.boxes import HEADING, Row, border, boxes_of, draw_commands, row_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
-from raft_threads.companion.figures.words import NO_OP_LEFT_OUT, bring_up, give, without_the_no_op
+from raft_threads.companion.figures.words import (
+    NO_OP_LEFT_OUT,
+    assignments,
+    bring_up,
+    give,
+    items_text,
+    without_the_no_op,
+)
 from raft_threads.kv import KeyValueStore
 from raft_threads.log import SnapshotMetadata
 from raft_threads.sessions import Sessions
@@ -29,7 +36,7 @@ def play() -> Scenes:
             "Before: S1 has seven entries, of which five are committed",
             draw_before(cluster, before),
             "S1 leads, and nobody else has entries 6 and 7 yet. What the five committed entries have come to is in the "
-            f"state machine: {state_text(items(cluster))}.",
+            f"state machine: {items_text(cluster, 'S1')}.",
             [Stop(compaction.has_something_to_compact)],
             cluster,
         )
@@ -48,7 +55,7 @@ def play() -> Scenes:
         cluster.run_until(lambda: cluster.state("S1").last_applied == 5, "S1 has its state from the snapshot")
         yield Scene(
             "What it is good for: S1 crashes, and starts again",
-            [*draw_after(cluster), "", f"state machine of S1: {state_text(items(cluster))}"],
+            [*draw_after(cluster), "", f"state machine of S1: {items_text(cluster, 'S1')}"],
             "No entry had to be applied again: the state machine took what the snapshot holds. The entries after it "
             "are there as before, and it is still for a leader to say whether they are committed.",
             [Stop(compaction.must_reset_state_machine), Stop(compaction.record_reset)],
@@ -70,11 +77,6 @@ def play_three_terms(cluster: SimulatedCluster) -> None:
     cluster.isolate("S1")
     give(cluster, "S1", "y=7", "x=5")
     bring_up(cluster, "S1")
-
-
-def items(cluster: SimulatedCluster) -> dict[str, str]:
-    """Return what the state machine of S1 holds."""
-    return cluster.running["S1"].store.items
 
 
 def read_snapshot(cluster: SimulatedCluster) -> tuple[SnapshotMetadata, dict[str, str]]:
@@ -101,7 +103,7 @@ def draw_after(cluster: SimulatedCluster) -> list[str]:
         f"last included term: {metadata.last_included_term}",
         f"configuration: {configuration_text(metadata.configuration)}",
         "state machine state:",
-        f"  {state_text(state)}",
+        f"  {assignments(state)}",
     ]
     width = (BOX + 1) * metadata.last_included_index - 1
     outline = "+" + "-" * width + "+"
@@ -112,11 +114,6 @@ def draw_after(cluster: SimulatedCluster) -> list[str]:
     right += [boxes_of(after, [command_text(entry) for entry in row.entries], BOX, ""), edge, "", ""]
     lines = [line[:-1] + beside if beside else line for line, beside in zip(left, right)]
     return [f"{'after' if number == 1 else '':<{len(HEADING)}}  {line}" for number, line in enumerate(lines)]
-
-
-def state_text(state: dict[str, str]) -> str:
-    """Return `x=0 y=9`."""
-    return " ".join(f"{key}={state[key]}" for key in sorted(state))
 
 
 FIGURE = Figure(

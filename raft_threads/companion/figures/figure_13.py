@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from raft_threads import compaction, election
 from raft_threads.companion.figures.boxes import draw_terms, rows_of
 from raft_threads.companion.figures.scene import Figure, Scene, Scenes, Stop
-from raft_threads.companion.figures.words import bring_up, give, know_of_commit
+from raft_threads.companion.figures.words import bring_up, give, items_text, know_of_commit
 from raft_threads.events import MessageSent, ReplyReceived, SnapshotInstalled, SteppedDown
 from raft_threads.messages import AppendEntries, InstallSnapshot, InstallSnapshotReply
 from raft_threads.simulation.cluster import SimulatedCluster
@@ -61,9 +61,9 @@ def play_discard(cluster: SimulatedCluster) -> Scenes:
     yield Scene(
         "S1 sends its snapshot in chunks, and S3 discards its entire log",
         [*draw_chunks(cluster, 0), "", *draw_terms(rows_of(cluster)), "", outcome(cluster)],
-        "Each chunk begins where the one before it ended, and is a sign of life of the leader, too. With the last one "
-        "the snapshot counts: S3's own entries are gone (rule 7), and its state machine is what the snapshot says "
-        "(rule 8). bytes_stored is ours: with it a transfer goes on after a lost chunk.",
+        "Each chunk begins where the one before it ended (rules 2 to 4), and is a sign of life of the leader, too. "
+        "With the last one the snapshot counts (rule 5): S3's own entries are gone (rule 7), and its state machine is "
+        "what the snapshot says (rule 8). bytes_stored is ours: with it a transfer goes on after a lost chunk.",
         [
             Stop(compaction.needs_snapshot, "state.next_index[peer] < state.log.first_index"),
             Stop(compaction.record_chunk),
@@ -89,7 +89,7 @@ def play_retain(cluster: SimulatedCluster) -> Scenes:
     network.release("S1", "S3", len(network.held("S1", "S3")) - 1)
     cluster.run_until_log("S3", [1, 1, 1, 1])
     yield Scene(
-        "S3 has entries 3 and 4, but its answer is late, and S1 has compacted entry 3 meanwhile",
+        "S3 has entries 3 and 4, its answer is late, and S1 has compacted entry 3",
         draw_terms(rows_of(cluster)),
         "S1 takes S3 to lack entry 3, and is about to send its snapshot, of which S3 has every entry.",
         [Stop(compaction.discard_what_it_replaces)],
@@ -211,8 +211,7 @@ def outcome(cluster: SimulatedCluster) -> str:
     """Return what S3 has done with its log, and its state machine now."""
     (installed,) = cluster.stream.events(SnapshotInstalled, "S3")
     what = "kept the entries that follow the snapshot" if installed.retained else "discarded its entire log"
-    items = cluster.running["S3"].store.items
-    return f"S3 has {what}; its state machine: {' '.join(f'{key}={items[key]}' for key in sorted(items))}"
+    return f"S3 has {what}; its state machine: {items_text(cluster, 'S3')}"
 
 
 FIGURE = Figure(

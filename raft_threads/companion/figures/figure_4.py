@@ -26,18 +26,20 @@ ARROWS = {
 }
 # A number stands in the middle of each arrow, or above it.
 DIAGRAM = """\
-   starts up                          times out, new election
-     {starts:^5}                                    {stands_again:^9}
-       |                                     .-------.
-       v     times out, starts election      v       |       receives votes from majority
-  +----------+                              +-----------+                              +--------+
-  |          | {stands:-^27}> |           | {wins:-^27}> |        |
-  | follower |                              | candidate |                              | leader |
-  |          | <{gives_up:-^27} |           |                              |        |
-  +----------+  discovers leader, new term  +-----------+                              +--------+
-       ^                                                                                   |
-       '{steps_down:-^83}'
-                             discovers server with higher term"""
+  starts up                    times out,
+   {starts:^5}                    new election
+     |                         {stands_again:^9}
+     |                         .-------.
+     v         times out,      v       |     receives votes from
++----------+ starts election +-----------+ majority of servers +--------+
+|          | {stands:-^14}> |           | {wins:-^18}> |        |
+| follower |                 | candidate |                     | leader |
+|          | <{gives_up:-^14} |           |                     |        |
++----------+    discovers    +-----------+                     +--------+
+     ^       current leader                                         |
+     |        or new term                                           |
+     '{steps_down:-^62}'
+                   discovers server with higher term"""
 NAMES = ("starts", "stands", "stands_again", "wins", "gives_up", "steps_down")
 
 

@@ -17,7 +17,7 @@ from raft_threads.timing import Timing
 # As in §9.3: messages take so long that an election can be seen beside the time that follows it.
 BROADCAST_NS = 15 * MILLISECOND
 ELECTION, NORMAL = "#", "="
-COLUMNS = 80
+COLUMNS = 62
 
 
 class Play:
@@ -114,8 +114,11 @@ def draw(play: Play) -> list[str]:
             blocks.append(Span(elected, end, NORMAL))
     tracks = [Track("", labels), Track("terms", blocks), Track("", [])]
     tracks += [Track(server, spans_of(play, server)) for server in FIVE]
-    legend = f"{ELECTION} election   {NORMAL} normal operation   1, 2, ... the term that a server is in   . it is down"
-    return [legend, "", *draw_timeline(tracks, 0.0, cluster.now, COLUMNS)]
+    legend = [
+        f"{ELECTION} election   {NORMAL} normal operation",
+        "1, 2, ... the term that a server is in   . it is down",
+    ]
+    return [*legend, "", *draw_timeline(tracks, 0.0, cluster.now, COLUMNS)]
 
 
 def terms(cluster: SimulatedCluster) -> list[tuple[int, float, Optional[float], float]]:

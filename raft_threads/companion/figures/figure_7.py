@@ -14,6 +14,7 @@ from raft_threads.companion.figures.words import NO_OP_LEFT_OUT, bring_up, give,
 from raft_threads.events import BecameLeader, EntriesDeleted, ReplyReceived
 from raft_threads.messages import AppendEntriesReply
 from raft_threads.simulation.cluster import SimulatedCluster
+from raft_threads.state import Role
 
 # Seven servers: the leader of term 8 and the followers (a) to (f).
 FOLLOWERS = ("a", "b", "c", "d", "e", "f")
@@ -159,8 +160,9 @@ def play_repair(cluster: SimulatedCluster, mark: int) -> Scenes:
 
 def draw(cluster: SimulatedCluster, notes: dict[str, str]) -> list[str]:
     """Return the figure: the leader's log at the top, and `notes` beside the others'."""
-    leading = "leader" in cluster.running and cluster.state("leader").current_term == 8
-    rows = [row_of(cluster, "leader", "leader for term 8" if leading else "leader, later")]
+    state = cluster.state("leader")
+    leads = f"leads term {state.current_term}" if state.role is Role.LEADER else "leads later"
+    rows = [row_of(cluster, "leader", "leader", leads)]
     for follower in FOLLOWERS:
         note = notes.get(follower, "" if follower in cluster.running else "is down")
         rows.append(row_of(cluster, follower, f"({follower})", note))
@@ -171,7 +173,7 @@ def votes(cluster: SimulatedCluster) -> dict[str, str]:
     """Return who has voted for the leader, as the servers know it themselves."""
     (elected,) = [event for event in cluster.stream.events(BecameLeader, "leader") if event.state.term == 8]
     voted = {follower: cluster.state(follower).voted_for == elected.server for follower in FOLLOWERS}
-    return {follower: "voted for it" if yes else "did not vote for it" for follower, yes in voted.items()}
+    return {follower: "voted for it" if yes else "did not vote" for follower, yes in voted.items()}
 
 
 def refusals(cluster: SimulatedCluster, mark: int) -> dict[str, str]:
@@ -188,7 +190,7 @@ def refusals(cluster: SimulatedCluster, mark: int) -> dict[str, str]:
 def deletions(cluster: SimulatedCluster, mark: int) -> dict[str, str]:
     """Return which entries each follower has deleted since `mark`."""
     return {
-        event.server: f"deleted entries {event.first_index} to {event.last_index}"
+        event.server: f"deleted {event.first_index} to {event.last_index}"
         for event in cluster.stream.events(EntriesDeleted, since=mark)
     }
 

@@ -124,7 +124,7 @@ def play_e(cluster: SimulatedCluster) -> Scenes:
     bring_up(cluster, "S1", "S2", "S3")
     cluster.isolate("S1")
     yield Scene(
-        "(e) instead: from (c) on, S1 replicates entry 3, which is of its own term, on a majority",
+        "(e) instead of (d): S1 replicates entry 3, of its own term, on a majority",
         draw_terms(rows_of(cluster)),
         "That entry S1 may count, and with it all that comes before is committed: commit_index is 3.",
         [Stop(replication.advance_commit_index, "index_stored_on_majority(state) == 3")],

@@ -29,11 +29,11 @@ def play() -> Scenes:
         stand(cluster, "S5", "S3", "S4")
         term_u = cluster.state("S5").current_term
         yield Scene(
-            f"S5 asks S3 and S4 for their votes in term U = {term_u}: with its own they would be a majority",
+            f"S5 asks S3 and S4 for their votes in term U = {term_u}",
             draw(cluster, term_t, answers(cluster, mark)),
-            "S3 is in both majorities, as some server always is, and it is the voter that the proof turns on: the "
-            f"entry that it has accepted in term {term_t} is newer than all that S5 has. It refuses, and S5 does "
-            "not lead.",
+            "With its own vote they would be a majority. S3 is in both majorities, as some server always is, and it is "
+            f"the voter that the proof turns on: the entry that it has accepted in term {term_t} is newer than all "
+            "that S5 has. It refuses, and S5 does not lead.",
             [Stop(election.is_at_least_as_up_to_date, f"log.last_term == {term_t}")],
             cluster,
         )
@@ -74,7 +74,7 @@ def answers(cluster: SimulatedCluster, mark: int) -> dict[str, str]:
             said[granted.server] = f"votes for {granted.candidate}"
     for denied in cluster.stream.events(VoteDenied, since=mark):
         if denied.state.term == candidate.current_term:
-            said[denied.server] = f"refuses {denied.candidate}, whose last entry is of term {candidate.log.last_term}"
+            said[denied.server] = f"refuses {denied.candidate} (last term {candidate.log.last_term})"
     return said
 
 

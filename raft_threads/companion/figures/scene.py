@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
+from raft_threads.companion.source import first_line_of_body
 from raft_threads.simulation.cluster import SimulatedCluster
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,20 +20,10 @@ class Stop(NamedTuple):
     condition: str = ""
 
     def command(self) -> str:
-        """Return what to type at pdb's prompt to stop there."""
+        """Return what to type at pdb's prompt to stop there: at the line of the `def`, pdb would not."""
         path = Path(inspect.getfile(self.function)).resolve()
         condition = f", {self.condition}" if self.condition else ""
-        return f"b {path.relative_to(ROOT).as_posix()}:{first_line(self.function)}{condition}"
-
-
-def first_line(function: Any) -> int:
-    """Return the line of the first statement in `function`: there a debugger stops at each call of it.
-
-    At the line of the `def` pdb would not.
-    """
-    code = function.__code__
-    lines = [line for _, line in dis.findlinestarts(code) if line is not None]
-    return next(line for line in lines if line > code.co_firstlineno)
+        return f"b {path.relative_to(ROOT).as_posix()}:{first_line_of_body(self.function)}{condition}"
 
 
 class Scene(NamedTuple):

@@ -1,10 +1,10 @@
-"""Words that several figures are played with, beside those of the cluster: commands, and rules that are left out."""
+"""Words that several figures are played with, beside those of the cluster: commands, votes, leaders without a no-op."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from unittest import mock
 
 from raft_threads import election, kv
 from raft_threads.events import BecameCandidate
@@ -19,21 +19,20 @@ NO_OP_LEFT_OUT = (
 
 
 @contextmanager
-def in_place_of(module: Any, name: str, replacement: Any) -> Iterator[None]:
-    """Have `replacement` be the function `name` of `module` for as long as the block runs."""
-    original = getattr(module, name)
-    setattr(module, name, replacement)
-    try:
-        yield
-    finally:
-        setattr(module, name, original)
-
-
-@contextmanager
 def without_the_no_op() -> Iterator[None]:
     """Have leaders append nothing of their own when they come to power, as in §5 (§8)."""
-    with in_place_of(election, "append_no_op", lambda state: None):
+    with mock.patch.object(election, "append_no_op", lambda state: None):
         yield
+
+
+def items_text(cluster: SimulatedCluster, server: str) -> str:
+    """Return what the state machine of `server` holds: `x=3 y=1`."""
+    return assignments(cluster.running[server].store.items)
+
+
+def assignments(items: dict[str, str]) -> str:
+    """Return `x=3 y=1`, by key."""
+    return " ".join(f"{key}={items[key]}" for key in sorted(items))
 
 
 def give(cluster: SimulatedCluster, leader: str, *assignments: str) -> None:

@@ -22,7 +22,7 @@ SHARE_OF_HARMLESS = 0.15
 
 
 class Loss(NamedTuple):
-    """The property that was lost first, in which way, and what happened up to there, step by step; or that none was."""
+    """The property that was lost, in which way, and what happened up to there, step by step; or that none was."""
 
     name: str
     damage: str
@@ -45,25 +45,35 @@ def servers_of(broken: Break) -> list[str]:
 
 
 def find_loss(dice: random.Random, broken: Break) -> list[Step]:
-    """Return steps that lose some property without the rule, by trying one history after the other."""
+    """Return steps that lose one property without the rule, by trying one history after the other."""
     while True:
-        names = servers_of(broken)
-        dice.shuffle(names)
-        steps: list[Step] = [Stand(names[candidate], (names[voter],)) for candidate, voter in broken.opening]
-        history, properties = History(servers_of(broken)), Properties()
-        with left_out(broken):
-            try:
-                for count in range(STEPS):
-                    if count >= len(steps):
-                        steps.append(draw_step(dice, history, broken.weights))
-                    if history.play(steps[count]) and properties.lost(history) is not None:
-                        return steps[:count + 1]
-            except ACCIDENTS:
-                continue  # a server noticed, and stopped: that is another story
+        steps = draw_loss(dice, broken)
+        if steps is not None:
+            return steps
+
+
+def draw_loss(dice: random.Random, broken: Break) -> Optional[list[Step]]:
+    """Return steps at random up to the loss of a property; None if there is none, or if two go at the same time."""
+    names = servers_of(broken)
+    dice.shuffle(names)
+    steps: list[Step] = [Stand(names[candidate], (names[voter],)) for candidate, voter in broken.opening]
+    history, properties = History(servers_of(broken)), Properties()
+    with left_out(broken):
+        try:
+            for count in range(STEPS):
+                if count >= len(steps):
+                    steps.append(draw_step(dice, history, broken.weights))
+                lost = properties.lost(history) if history.play(steps[count]) else {}
+                if lost:
+                    return steps[:count + 1] if len(lost) == 1 else None
+        except ACCIDENTS:
+            pass  # a server noticed, and stopped: that is another story
+    return None
 
 
 def run(steps: Sequence[Step], servers: Sequence[str], *broken: Break) -> Optional[Loss]:
-    """Return what the steps lead to; None if a server stops, or something is lost before the last step."""
+    """Return what the steps lead to; None if a server stops, two properties go at a time, or one before the last step.
+    """
     history, properties = History(servers), Properties()
     told = []
     with left_out(*broken):
@@ -71,8 +81,9 @@ def run(steps: Sequence[Step], servers: Sequence[str], *broken: Break) -> Option
             for count, step in enumerate(steps, 1):
                 told.append(history.told[-1] if history.play(step) else "This cannot happen.")
                 lost = properties.lost(history)
-                if lost is not None:
-                    return Loss(*lost, told, history) if count == len(steps) else None
+                if lost:
+                    ((name, damage), *others) = lost.items()
+                    return Loss(name, damage, told, history) if count == len(steps) and not others else None
         except ACCIDENTS:
             return None
     return Loss(NOTHING, "All five properties hold so far", told, history)
@@ -98,7 +109,7 @@ def ask(broken: Break, steps: Sequence[Step], loss: Optional[Loss]) -> Question:
     code = [f"   {line}" for line in rule.lines()]
     return Question(
         [
-            f"One rule is missing, {broken.function.__name__} ({broken.sections}):",
+            f"One rule is missing, {broken.function.__qualname__} ({broken.sections}):",
             *([code] if len(code) <= MOST_LINES else []),
             f"{broken.said} This happens:",
             numbered(loss.told),

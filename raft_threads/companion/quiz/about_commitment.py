@@ -27,7 +27,7 @@ def how_far_a_leader_commits(dice: random.Random) -> Question:
     replication.handle_append_entries_reply(state, follower, request, AppendEntriesReply(state.current_term, True))
     return Question(
         [
-            f"S1 leads term {state.current_term}. It knows that all up to {before.commit_index} is committed.",
+            f"S1 leads term {state.current_term}, with commit_index {before.commit_index}.",
             [*draw_states([before]), LEGEND, "", matches(before)],
             f"Now {follower} answers that it stores all up to {stored}. What is S1's commit_index then?",
         ],

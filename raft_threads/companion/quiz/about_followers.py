@@ -164,10 +164,13 @@ def reason(following: State, request: AppendEntries) -> str:
     last_new = replication.last_new_index(request)
     kept = f"no entry conflicts, so nothing is deleted, and what is there stays: {row_of(terms_of(log))}"
     deleted = f"entry {conflict} conflicts, so it goes, and all that follow it"
+    missing = bool(conflict) or last_new > log.last_index
     return (
-        f"Rule 2 holds: entry {index} matches. Rule 3: {deleted if conflict else kept}. Rule 4: the entries that are "
-        f"not there yet are appended. Rule 5: commit_index is min({request.leader_commit}, {last_new}), as the last "
-        f"new entry is {last_new}, and never less than it was, {following.commit_index}."
+        f"Rule 2 holds: {f'entry {index} matches' if index else 'there is no entry before the new ones'}. "
+        f"Rule 3: {deleted if conflict else kept}. "
+        f"Rule 4: {'what is not there yet is appended' if missing else 'there is nothing to append'}. "
+        f"Rule 5: commit_index is min({request.leader_commit}, {last_new}), as the message brings the log up to "
+        f"{last_new}, and never less than it was, {following.commit_index}."
     )
 
 

@@ -45,7 +45,7 @@ def draw_logs_and_commitment(dice: random.Random) -> tuple[History, Terms]:
     history, properties = History(SERVERS), Properties()
     while len(history.told) < STEPS:
         if history.play(draw_step(dice, history, WEIGHTS)):
-            assert properties.lost(history) is None, history.told
+            assert not properties.lost(history), history.told
     return history, properties.committed_terms
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Optional, TextIO
 
 from raft_threads.companion.quiz.answers import LETTERS, Answer, Choice
 from raft_threads.companion.quiz.question import Block, Question
 from raft_threads.companion.quiz.topics import TOPICS
+from raft_threads.companion.sheet import MARGIN, Sheet
 
-WIDTH = 100
-MARGIN = "   "
 ENDS = frozenset({"q", "quit", "exit"})
 
 
@@ -40,21 +38,21 @@ class Quiz:
         self._questions = questions
         self._topics = topics
         self._keys = keys
-        self._out = out
+        self._sheet = Sheet(out)
         self.answered = 0
         self.right = 0
 
     def run(self) -> None:
         """Ask all questions. Raises Ended when the answers end before."""
-        self._paragraph(
+        self._sheet.paragraph(
             f"Seed {self._seed}: the same seed asks the same. Type ? if you do not know, and q to end. All answers are "
             "worked out by the rules of this project."
         )
         for number, topic in zip(range(1, self._questions + 1), topics_for(self._seed, self._topics)):
             question = draw_question(self._seed, number, topic)
             about = TOPICS[topic]
-            self._line()
-            self._line(f"== Question {number} of {self._questions}: {about.asks}  [{about.sections}]")
+            self._sheet.line()
+            self._sheet.line(f"== Question {number} of {self._questions}: {about.asks}  [{about.sections}]")
             self._ask(question)
 
     def score(self) -> str:
@@ -70,19 +68,20 @@ class Quiz:
         is_right = answer == question.answers.right
         self.right += is_right
         said = question.answers.said(question.answers.right)
-        self._line()
-        self._paragraph(("Right: " if is_right else "It is " if answer is None else "Wrong. It is ") + f"{said}.")
+        self._sheet.line()
+        self._sheet.paragraph(("Right: " if is_right else "It is " if answer is None else "Wrong. It is ") + f"{said}.")
         self._show(question.why)
-        self._show([["Read:", *(f"  {rule.place()}" for rule in question.rules)]])
+        self._show([["Read:"]])
+        for rule in question.rules:  # in one line each, however long: the places are to be copied
+            self._sheet.line(f"{MARGIN}  {rule.place()}")
 
     def _answer_to(self, question: Question) -> Optional[Answer]:
         """Return the answer, None for somebody who does not know; ask until it can be understood."""
         while True:
-            self._out.write(f"\n{MARGIN}Your answer ({question.answers.hint}): ")
-            self._out.flush()
+            self._sheet.prompt(f"Your answer ({question.answers.hint}):")
             text = self._keys.readline()
             if not self._keys.isatty():
-                self._line(text.strip())
+                self._sheet.line(text.strip())
             if not text or text.strip().lower() in ENDS:
                 raise Ended
             if text.strip() == "?":
@@ -90,23 +89,15 @@ class Quiz:
             answer = question.answers.understand(text)
             if answer is not None:
                 return answer
-            self._paragraph(f"That is no answer here. Type {question.answers.hint}, or ? or q.")
+            self._sheet.paragraph(f"That is no answer here. Type {question.answers.hint}, or ? or q.")
 
     def _show(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
-            self._line()
+            self._sheet.line()
             if isinstance(block, str):
-                self._paragraph(block)
+                self._sheet.paragraph(block)
             else:
-                for line in block:
-                    self._line(MARGIN + line)
-
-    def _paragraph(self, text: str) -> None:
-        for line in textwrap.wrap(text, WIDTH - len(MARGIN), break_long_words=False, break_on_hyphens=False):
-            self._line(MARGIN + line)
-
-    def _line(self, text: str = "") -> None:
-        self._out.write(text.rstrip() + "\n")
+                self._sheet.lines(block)
 
 
 def options_of(answers: Choice) -> list[str]:

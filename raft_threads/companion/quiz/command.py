@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 from collections.abc import Sequence
@@ -27,15 +26,12 @@ def main(argv: Sequence[str]) -> int:
     quiz = Quiz(seed, arguments.questions, arguments.topic or list(TOPICS), sys.stdin, sys.stdout)
     exit_code = DONE
     try:
-        try:
-            quiz.run()
-        except Ended:
-            pass
-        except KeyboardInterrupt:
-            exit_code = INTERRUPTED
-        print(f"\n   {quiz.score()}", flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        quiz.run()
+    except Ended:
+        pass
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED
+    print(f"\n   {quiz.score()}")
     return exit_code
 
 

@@ -118,8 +118,6 @@ def take_command(leader: Server) -> Server:
 def send(leader: Server, follower: Server, first: int, last: int) -> Optional[Server]:
     """Return what becomes of a follower that is sent the entries `first` to `last`; None if it does not take them."""
     leading, following = (state_of(each, name, ("S1", "S2")) for each, name in ((leader, "S1"), (follower, "S2")))
-    if following.current_term >= leading.current_term and following.role is Role.LEADER:
-        return None
     leading.next_index["S2"] = first
     request = replication.append_entries_request(leading, "S2", last - first + 1, MAX_BYTES)
     return seen(following) if replication.handle_append_entries(following, request).success else None

@@ -1,4 +1,4 @@
-"""The five properties of Fig. 3, checked after each step of a history: which one is lost first.
+"""The five properties of Fig. 3, checked after each step of a history: which ones are lost.
 
 `raft_threads/invariants.py` does the same for whole servers, from their events. Here all states lie open.
 """
@@ -40,23 +40,20 @@ class Properties:
         """The terms of all that was committed so far."""
         return tuple(entry.term for _, (entry, _) in sorted(self._committed.items()))
 
-    def lost(self, history: History) -> Optional[tuple[str, str]]:
-        """Return the first property of Fig. 3 that does not hold any more, and in which way; None if all hold."""
+    def lost(self, history: History) -> dict[str, str]:
+        """Return the properties of Fig. 3 that do not hold any more, and in which way each; nothing if all hold."""
         for state in history.leaders():
             self._note_commitment(state)
-        for name, check in (
-            (ELECTION_SAFETY, self._election_safety),
-            (LEADER_APPEND_ONLY, self._leader_append_only),
-            (LOG_MATCHING, self._log_matching),
-            (LEADER_COMPLETENESS, self._leader_completeness),
-            (STATE_MACHINE_SAFETY, self._state_machine_safety),
-        ):
-            damage = check(history)
-            if damage is not None:
-                return name, damage
+        damages = {
+            ELECTION_SAFETY: self._election_safety(history),
+            LEADER_APPEND_ONLY: self._leader_append_only(history),
+            LOG_MATCHING: self._log_matching(history),
+            LEADER_COMPLETENESS: self._leader_completeness(history),
+            STATE_MACHINE_SAFETY: self._state_machine_safety(history),
+        }
         for state in history.leaders():
             self._leaders[state.current_term] = (state.id, state.log.all_entries())
-        return None
+        return {name: damage for name, damage in damages.items() if damage is not None}
 
     def _note_commitment(self, state: State) -> None:
         """Remember what a leader has committed; a new one knows already what was committed before its term."""
@@ -74,8 +71,8 @@ class Properties:
     def _leader_append_only(self, history: History) -> Optional[str]:
         """A leader never overwrites or deletes entries in its log."""
         for state in history.leaders():
-            _, before = self._leaders[state.current_term]
-            if state.log.all_entries()[:len(before)] != before:
+            leader, before = self._leaders[state.current_term]
+            if state.id == leader and state.log.all_entries()[:len(before)] != before:
                 return f"{state.id}, leader of term {state.current_term}, does not hold any more what it held"
         return None
 
@@ -115,4 +112,3 @@ class Properties:
                         f"{state.id} another one there, of term {entry.term}"
                     )
         return None
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import random
 import textwrap
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Union
 
 from raft_threads.companion.quiz.answers import Answers
+from raft_threads.companion.source import line_below_docstring
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -33,11 +33,8 @@ class Rule(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return what the function does, without its signature and docstring."""
-        source = textwrap.dedent(inspect.getsource(self.function))
-        (function,) = ast.parse(source).body
-        assert isinstance(function, ast.FunctionDef)
-        code = function.body[1:] if ast.get_docstring(function) is not None else function.body
-        return textwrap.dedent("\n".join(source.splitlines()[code[0].lineno - 1:])).splitlines()
+        lines, first = inspect.getsourcelines(self.function)
+        return textwrap.dedent("".join(lines[line_below_docstring(self.function) - first:])).splitlines()
 
 
 @dataclass(frozen=True)
