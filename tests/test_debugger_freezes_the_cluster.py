@@ -265,6 +265,18 @@ def test_quitting_at_a_prompt_ends_the_program_at_once() -> None:
         assert "BdbQuit" in terminal.text
 
 
+def test_a_debugger_that_is_left_in_a_servers_own_thread_leaves_no_traceback() -> None:
+    """README.md: `python3 -m pdb run_demo.py figure-4`, and q at the first stop."""
+    with Terminal([sys.executable, "-m", "pdb", "run_demo.py", "figure-4"]) as terminal:
+        terminal.prompt()
+        terminal.ask("from raft_threads import election")
+        terminal.ask("b election.begin_election")
+        assert "S3/election-timer at" in terminal.ask("c")
+        terminal.type("q")
+        assert terminal.end() == 0
+        assert "Traceback" not in terminal.text
+
+
 def test_ctrl_c_at_a_servers_prompt_leaves_the_prompt_as_it_is() -> None:
     """The signal reaches main, which waits; it goes on waiting, as for a prompt of its own."""
     with Terminal([sys.executable, SCRIPT, "bare"]) as terminal:

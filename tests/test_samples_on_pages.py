@@ -192,6 +192,18 @@ def test_the_papers_figures_are_those_that_the_command_prints(line: Line) -> Non
     assert [float(cell) for cell in cells[2:7:2]] == [line.paper.median, line.paper.p99, line.paper.worst]
 
 
+def test_the_papers_figures_beside_quicker_answers_are_the_same() -> None:
+    """docs/figure-16.md: median, mean and the 99th percentile, below ours with `--answer 5-9`."""
+    text = page("figure-16.md").text
+    (heading,) = re.findall(r"^\| \| (150-155 .*) \|$", text, re.MULTILINE)
+    papers = {line.name: line.paper for line in LINES}
+    rows = re.findall(r"^\| (median|mean|p99) \|.*\n\| the paper's \| (.*) \|$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == ["median", "mean", "p99"]
+    for name, cells in rows:
+        stated = [float(cell.replace(",", "")) for cell in cells.split(" | ")]
+        assert stated == [round(getattr(papers[line], name), 1) for line in heading.split(" | ")]
+
+
 def test_the_benchmarks_parts_are_those_of_the_page() -> None:
     """docs/performance.md."""
     parts = re.findall(r"^\| `([a-z-]+)` \|", page("performance.md").text, re.MULTILINE)

@@ -7,6 +7,7 @@ into the scheduler. So while a simulation runs, a few of pdb's methods are repla
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, Callable, Optional
 
+from raft_threads import node
 from raft_threads.simulation.debuggers import OpenPrompts, debugger_behind
 from raft_threads.simulation.scheduler import SECOND, Scheduler
 
@@ -61,12 +63,28 @@ def pdb_knows_threads(scheduler: Scheduler) -> Iterator[None]:
         if hasattr(debugger, "interaction") and not isinstance(debugger, pdb.Pdb):
             kinds.append(type(debugger))
     with ExitStack() as replacements:
+        replacements.enter_context(leaving_is_no_failure(bdb.BdbQuit))
         for make in (set_trace, _set_stopinfo, stop_here, get_stack):
             replacements.enter_context(replaced(bdb.Bdb, make.__name__, make))
         for kind in kinds:
             replacements.enter_context(replaced(kind, "interaction", interaction))
             replacements.enter_context(replaced(kind, "print_stack_entry", announcing(scheduler)))
         yield
+
+
+@contextmanager
+def leaving_is_no_failure(left: type[Exception]) -> Iterator[None]:
+    """Have a node not complain that its thread failed, if the debugger was left in it: that raises `left` there."""
+
+    def is_failure(record: logging.LogRecord) -> bool:
+        return record.exc_info is None or record.exc_info[0] is not left
+
+    log = logging.getLogger(node.__name__)
+    log.addFilter(is_failure)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_failure)
 
 
 @contextmanager
