@@ -2,21 +2,35 @@
 
     python -m pytest -p red_tests --red-tests OUT.json tests/...::... ...
 
-For each rule it writes down which of its tests fails first when the rule is left out; None if none does.
+For each rule it writes down which of its tests fails first when the rule is left out, None if none does; and whether
+the first of them, with the rule in place, comes by the rule's function, where `run_demo.py rule` sets a breakpoint.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from types import FrameType
+from typing import Any, NamedTuple, Optional
 from unittest import mock
 
 import pytest
 from simulated import SimulatedRuns
 
 from raft_threads.companion.breaks import broken
-from raft_threads.companion.rules import RULES
+from raft_threads.companion.rules import RULES, resolve
+from raft_threads.companion.source import function_of
+
+
+class Verdict(NamedTuple):
+    """What the tests of a rule do: which one fails without it, and whether the first one comes by its function."""
+
+    red: Optional[str]
+    first_reaches: bool
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,9 +61,30 @@ class RedTests:
         tests: dict[str, list[pytest.Item]] = {}
         for item in session.items:
             tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
-        red = {rule.id: self._first_red(rule.id, tests) for rule in RULES.values()}
-        self._output.write_text(json.dumps(red))
+        found = {
+            rule.id: Verdict(self._first_red(rule.id, tests), self._reaches(rule.function, tests[rule.tests[0]]))
+            for rule in RULES.values()
+        }
+        self._output.write_text(json.dumps(found))
         return True
+
+    def _reaches(self, function: str, items: Sequence[pytest.Item]) -> bool:
+        """Return whether a test calls a function, in whichever thread."""
+        code = inspect.unwrap(function_of(resolve(function))).__code__
+        reached = False
+
+        def look(frame: FrameType, event: str, _: Any) -> None:
+            nonlocal reached
+            reached = reached or frame.f_code is code
+
+        threading.setprofile(look)
+        sys.setprofile(look)
+        try:
+            failed = [item.nodeid for item in items if self._fails(item)]
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+        return reached and not failed
 
     def _first_red(self, rule: str, tests: dict[str, list[pytest.Item]]) -> Optional[str]:
         with broken(rule):

@@ -9,11 +9,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
-from typing import Callable, Optional
 
 import pytest
+from beforehand import Beforehand
+from red_tests import Verdict
 
 from raft_threads.companion.breaking import Break, first_loss, run
 from raft_threads.companion.breaks import BREAKS, broken
@@ -43,30 +44,23 @@ PROPERTIES = {
 SHOWN = {name: each for name, each in BREAKS.items() if each.schedule is not None}
 
 
-@pytest.fixture(name="first_red", scope="module")
-def first_red_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], dict[str, Optional[str]]]]:
-    """In another process, while this one plays schedules: by rule, the test that fails first without it."""
-    output = tmp_path_factory.mktemp("red") / "red.json"
+def run_their_tests() -> dict[str, Verdict]:
+    """Have the tests of all rules run in another process; return what they do."""
     tests = sorted({test for rule in RULES.values() for test in rule.tests})
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "red_tests", "-p", "no:cacheprovider", "-o", "timeout=5"]
-        + ["--tb=no", "--red-tests", str(output), *tests],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-    def result() -> dict[str, Optional[str]]:
-        printed, _ = process.communicate(timeout=50)
-        assert output.exists(), printed
-        red: dict[str, Optional[str]] = json.loads(output.read_text())
-        return red
-
-    yield result
-    process.kill()
-    process.wait()
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "red.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "red_tests", "-p", "no:cacheprovider", "-o", "timeout=5"]
+            + ["--tb=no", "--red-tests", str(output), *tests],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=50,
+        )
+        assert output.exists(), done.stdout
+        return {rule: Verdict(*found) for rule, found in json.loads(output.read_text()).items()}
 
 
 def test_every_rule_has_a_break_that_says_what_is_lost_or_why_nothing_is() -> None:
@@ -82,10 +76,8 @@ def test_every_rule_has_a_break_that_says_what_is_lost_or_why_nothing_is() -> No
 
 
 @pytest.mark.parametrize("each", SHOWN.values(), ids=SHOWN)
-def test_without_the_rule_its_property_is_lost_and_with_it_the_same_run_ends_well(
-    each: Break, first_red: object
-) -> None:
-    """Fig. 3 and the rest, on whole servers. While these run, `first_red` runs in the background."""
+def test_without_the_rule_its_property_is_lost_and_with_it_the_same_run_ends_well(each: Break) -> None:
+    """Fig. 3 and the rest, on whole servers."""
     assert each.schedule is not None
     outcome = first_loss(each.schedule, each.swaps)
     assert outcome.lost is not None, f"{each.schedule.seeds} seeds\n{outcome.picture}"
@@ -95,15 +87,17 @@ def test_without_the_rule_its_property_is_lost_and_with_it_the_same_run_ends_wel
     assert sound.ending.endswith(".")
 
 
-def test_without_a_rule_a_test_that_names_it_fails(first_red: Callable[[], dict[str, Optional[str]]]) -> None:
-    """For all of them; and the score."""
-    red = first_red()
-    untested = [name for name, test in red.items() if test is None]
+@pytest.mark.beforehand(run_their_tests, waits=True)
+def test_without_a_rule_a_test_that_names_it_fails(beforehand: Beforehand) -> None:
+    """For all of them; and the score. The first test of each comes by the function at which one is told to stop."""
+    tested = beforehand(run_their_tests)
+    untested = [name for name, each in tested.items() if each.red is None]
     print(
         f"{len(RULES)} rules: without {len(RULES) - len(untested)} of them a test fails, "
         f"without {len(SHOWN)} the simulator shows the damage; {len(BREAKS) - len(SHOWN)} cannot be told there"
     )
-    assert list(red) == list(RULES) and not untested
+    assert list(tested) == list(RULES) and not untested
+    assert not [name for name, each in tested.items() if not each.first_reaches]
 
 
 def test_a_rule_is_left_out_for_a_while_only() -> None:

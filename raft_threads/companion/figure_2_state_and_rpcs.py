@@ -13,8 +13,8 @@ STATE = (
         "raft_threads.state.State.term_and_vote_are_saved",
         tests_in(
             "test_figure_2_state",
-            "test_a_new_server_is_a_follower_in_term_0_without_a_vote_or_a_log",
             "test_a_changed_term_vote_or_log_is_unsaved_until_the_disk_has_it",
+            "test_a_new_server_is_a_follower_in_term_0_without_a_vote_or_a_log",
         )
         + tests_in("test_section_5_5_crashes_on_servers", "test_term_and_vote_outlive_a_crash"),
     ),
@@ -77,12 +77,12 @@ STATE = (
         "The state machine is in memory: after a restart it begins empty, or with the snapshot, and needs all again.",
         "raft_threads.replication.record_applied",
         tests_in(
-            "test_figure_2_state",
-            "test_entries_that_were_saved_are_neither_committed_nor_applied_after_a_restart",
-        )
-        + tests_in(
             "test_section_5_3_commit_and_apply",
             "test_committed_entries_are_applied_in_log_order_and_each_once",
+        )
+        + tests_in(
+            "test_figure_2_state",
+            "test_entries_that_were_saved_are_neither_committed_nor_applied_after_a_restart",
         )
         + tests_in("test_figure_3_properties", "test_after_a_restart_entries_are_applied_again_from_the_first_on"),
     ),

@@ -51,11 +51,16 @@ def first_line_of_body(value: Any) -> int:
 
     That of a `return (` over several lines is executed last: a debugger that stops there comes too late.
     """
-    if inspect.isclass(value):
-        value = next(vars(value)[name] for name in _CONSTRUCTORS if name in vars(value))
-    begin = line_below_docstring(value)
-    executed = (line for _, line in dis.findlinestarts(inspect.unwrap(value).__code__))
+    begin = line_below_docstring(function_of(value))
+    executed = (line for _, line in dis.findlinestarts(inspect.unwrap(function_of(value)).__code__))
     return next(line for line in executed if line is not None and line >= begin)
+
+
+def function_of(value: Any) -> Any:
+    """Return the function that is executed when `value` is called: if that is a class, its constructor."""
+    if inspect.isclass(value):
+        return next(vars(value)[name] for name in _CONSTRUCTORS if name in vars(value))
+    return value
 
 
 def line_below_docstring(function: Any) -> int:
