@@ -154,7 +154,7 @@ def test_break_says_why_a_rule_cannot_be_told_from_its_absence(
 ) -> None:
     """And draws nothing."""
     monkeypatch.chdir(tmp_path)
-    out = said(capsys, "break", "F2.Candidates.3")
+    out = " ".join(said(capsys, "break", "F2.Candidates.3").split())
     assert "Nothing is lost that could be shown. The leader has a majority of the term already" in out
     assert list(tmp_path.iterdir()) == []
 

@@ -13,7 +13,8 @@ from typing import Optional
 from raft_threads.companion.breaking import Break, Outcome, Schedule, first_loss, run
 from raft_threads.companion.breaks import BREAKS
 from raft_threads.companion.rule import Rule
-from raft_threads.companion.rule_command import INDENT, build_parser, find_rule, indented, statement, wrapped
+from raft_threads.companion.rule_command import build_parser, find_rule, indented, statement, wrapped
+from raft_threads.companion.sheet import MARGIN
 from raft_threads.companion.source import path_of, text_of
 from raft_threads.diagram_command import write_svg
 from raft_threads.diagrams.run import Run
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
     print("\n".join(announcement(rule, left_out)))
     if left_out.schedule is None:
         print("\n".join(["", *wrapped(left_out.untold, "Nothing is lost that could be shown. ")]))
-        print(f"{INDENT}Its tests know the difference: python3 run_demo.py rule {rule.id}")
+        print(f"{MARGIN}Its tests know the difference: python3 run_demo.py rule {rule.id}")
         return 0
     diagram = arguments.diagram or Path(f"break-{rule.id}.svg")
     refuse_what_cannot_be_written(parser, diagram)
@@ -99,7 +100,7 @@ def story(schedule: Schedule, outcome: Outcome, recorded: Run, most_lines: Optio
         *last_lines(draw_text(recorded, width=width), most_lines),
         "",
         *indented(outcome.picture),
-        f"{INDENT}{LEGEND}",
+        f"{MARGIN}{LEGEND}",
         "",
         *wrapped(ending(outcome)),
     ]

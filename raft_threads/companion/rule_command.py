@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from raft_threads.companion.breaks import BREAKS
 from raft_threads.companion.rule import Rule
 from raft_threads.companion.rules import RULES, UnknownRule, rule_named
+from raft_threads.companion.sheet import MARGIN, WIDTH
 from raft_threads.companion.source import place_of
-
-WIDTH = 100
-INDENT = "   "
 
 
 def main(argv: list[str]) -> int:
@@ -55,12 +53,12 @@ def list_of_rules() -> Iterator[str]:
 
 def wrapped(text: str, label: str = "") -> list[str]:
     """Return `text` as indented lines, the first of them after a `label`."""
-    return textwrap.wrap(label + text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+    return textwrap.wrap(label + text, WIDTH, initial_indent=MARGIN, subsequent_indent=MARGIN)
 
 
 def indented(text: str) -> list[str]:
     """Return the lines of `text`, indented."""
-    return textwrap.indent(text, INDENT).splitlines()
+    return textwrap.indent(text, MARGIN).splitlines()
 
 
 def statement(rule: Rule) -> list[str]:
@@ -80,14 +78,14 @@ def sheet(rule: Rule) -> list[str]:
         *indented(place.text),
         "",
         "To stop there, start one of the tests below under pdb, and type the other two lines at its prompt:",
-        f"{INDENT}.venv/bin/python -m pytest -s --trace {rule.tests[0]}",
-        f"{INDENT}b {place.path}:{place.breakpoint}",
-        f"{INDENT}c",
+        f"{MARGIN}.venv/bin/python -m pytest -s --trace {rule.tests[0]}",
+        f"{MARGIN}b {place.path}:{place.breakpoint}",
+        f"{MARGIN}c",
         "",
         "Tests that name it:",
-        *(f"{INDENT}{test}" for test in rule.tests),
+        *(f"{MARGIN}{test}" for test in rule.tests),
         "",
         "Without it:",
         *wrapped(f"{left_out.does} Then {lost}."),
-        f"{INDENT}python3 run_demo.py break {rule.id}",
+        f"{MARGIN}python3 run_demo.py break {rule.id}",
     ]

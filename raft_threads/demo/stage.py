@@ -13,7 +13,7 @@ from typing import Optional, TextIO
 BOLD, DIM, GREEN, RED = "1", "2", "32", "31"
 # By the number in a server's name.
 SERVER_COLOURS = ("36", "33", "35", "34", "32", "96", "93", "95")
-WIDTH = 100
+WIDTH = 80
 
 
 class Stage:
