@@ -35,7 +35,10 @@ def stand_back(taken: Any) -> None:
 
 
 def perform(test: pytest.Function) -> None:
-    """Run a test that takes parameters and, as `tmp_path`, a directory: one that is removed afterwards."""
+    """Run a test that takes parameters and, as `tmp_path`, a directory: one that is removed afterwards.
+
+    It must print nothing: another test, the one whose turn it is, would be taken to have said it.
+    """
     arguments = dict(test.callspec.params) if hasattr(test, "callspec") else {}
     with tempfile.TemporaryDirectory() as directory:
         if "tmp_path" in inspect.signature(test.obj).parameters:

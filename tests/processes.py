@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -33,6 +34,24 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command_line(*arguments), capture_output=True, text=True, timeout=PATIENCE, env=environment(), **options
     )
+
+
+def send_when_it_waits(process: subprocess.Popen[Any], number: int) -> None:
+    """Send a signal to a process once its main thread waits: for a key, a lock, an answer.
+
+    One that comes just before that thread waits is not handled until the wait is over, in CPython.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while main_thread_is_busy(process.pid):
+        assert time.monotonic() < deadline, "its main thread does not wait for anything"
+        os.sched_yield()
+    process.send_signal(number)
+
+
+def main_thread_is_busy(pid: int) -> bool:
+    """Return whether it runs, or would if it had a core; False where only the system can tell, as on macOS."""
+    stat = Path(f"/proc/{pid}/task/{pid}/stat")
+    return stat.exists() and " R " in stat.read_text()
 
 
 class ServeProcess:

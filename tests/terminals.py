@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from processes import ROOT, environment
+from processes import ROOT, environment, send_when_it_waits
 from raw_sockets import PATIENCE
 
 PROMPT = "(Pdb) "
@@ -80,20 +80,8 @@ class Terminal:
         return answer[len(command) + 1 :]
 
     def send(self, number: int) -> None:
-        """Send the process a signal, once its main thread sleeps: SIGINT is what Ctrl-C does.
-
-        One that comes just before that thread waits for a lock is not handled until the wait is over, in CPython.
-        """
-        deadline = time.monotonic() + PATIENCE
-        while self._main_thread_is_busy():
-            assert time.monotonic() < deadline, "its main thread does not wait for anything"
-            os.sched_yield()
-        self._process.send_signal(number)
-
-    def _main_thread_is_busy(self) -> bool:
-        """Return whether it runs, or would if it had a core; False where only the system can tell, as on macOS."""
-        stat = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/stat")
-        return stat.exists() and " R " in stat.read_text()
+        """Send the process a signal: SIGINT is what Ctrl-C does."""
+        send_when_it_waits(self._process, number)
 
     def end(self) -> int:
         """Read everything up to the end of the process; return its exit code."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from beforehand import Beforehand
 from played_figures import all_stops, played
-from processes import ROOT
+from processes import ROOT, send_when_it_waits
 from terminals import Terminal
 
 from raft_threads import election, kv, replication
@@ -101,7 +101,7 @@ def interrupted_at_a_key() -> tuple[int, str]:
         assert process.stdout is not None and process.stderr is not None
         while not process.stdout.readline().startswith("      b raft_threads/"):
             pass  # it waits for a key then
-        process.send_signal(signal.SIGINT)
+        send_when_it_waits(process, signal.SIGINT)
         return process.wait(20), process.stderr.read()
 
 

@@ -292,7 +292,6 @@ def test_files_stay_small_under_load_through_kill_9_of_a_leader_and_of_all(tmp_p
             counting.wait_for_more(10)
             counting.stop()
             assert 7 * 2000 < largest < 200_000
-            print(f"400 kB were written, and no server's files ever had more than {largest} B")
             # A crash leaves nothing behind that stays: when all is compacted, there is about one snapshot.
             commit_index = cluster.report(cluster.leader()).commit_index or 0
             for server in FOUNDERS:

@@ -110,7 +110,6 @@ def killed_writer(directory: Path, lines: int) -> list[str]:
         return said + process.stdout.readlines()
 
 
-@pytest.mark.alongside
 def test_kill_9_of_a_process_that_writes_snapshots_loses_nothing_that_it_has_told(tmp_path: Path) -> None:
     """§5.5: the process tells each step when it is durable; the next one goes on from there."""
     seed = random.randrange(2**32)
