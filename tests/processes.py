@@ -36,6 +36,11 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+def heed_ctrl_c() -> None:
+    """Have a new process heed SIGINT as from a terminal, also when these tests run in a background that ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def send_when_it_waits(process: subprocess.Popen[Any], number: int) -> None:
     """Send a signal to a process once its main thread waits: for a key, a lock, an answer.
 

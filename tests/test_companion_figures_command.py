@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from beforehand import Beforehand
 from played_figures import all_stops, played
-from processes import ROOT, send_when_it_waits
+from processes import ROOT, heed_ctrl_c, send_when_it_waits
 from terminals import Terminal
 
 from raft_threads import election, kv, replication
@@ -97,7 +97,9 @@ def test_without_step_it_waits_for_nothing() -> None:
 def interrupted_at_a_key() -> tuple[int, str]:
     """Press Ctrl-C where a figure waits for a key; return the exit code, and what is said on standard error."""
     command, pipe = [*PROGRAM, "figure-8", "--step"], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_ctrl_c
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         while not process.stdout.readline().startswith("      b raft_threads/"):
             pass  # it waits for a key then
