@@ -70,17 +70,27 @@ def test_the_leader_crashes_when_all_have_just_been_sent_a_heartbeat_and_logs_di
         assert [cluster.state(server).log.last_index for server in SERVERS] == [6, 4, 3, 2, 1]
 
 
-def test_nobody_leads_before_the_shortest_election_timeout_is_over() -> None:
+@pytest.mark.beforehand(downtimes, WIDE.name, 10)
+@pytest.mark.beforehand(downtimes, "12-24", 10)
+def test_nobody_leads_before_the_shortest_election_timeout_is_over(beforehand: Beforehand) -> None:
     """§9.3: the least is about half the shortest timeout, as the leader crashes within a heartbeat interval."""
     for line in (WIDE, BY_NAME["12-24"]):
         least = line.shortest / 1000 - line.heartbeat_interval
-        assert all(least <= time for time in downtimes(line.name, 10))
+        assert all(least <= time for time in beforehand(downtimes, line.name, 10))
 
 
-def test_without_randomness_votes_are_split_again_and_again() -> None:
+def without_randomness(limit: float) -> Sample:
+    """Return what comes of so many seconds in which all have the same timeout."""
+    return run_trial(BY_NAME["150-150"], 0, 0, Conditions(limit=limit))
+
+
+@pytest.mark.beforehand(without_randomness, 3.0)
+@pytest.mark.beforehand(downtimes, "150-155", 8)
+@pytest.mark.beforehand(downtimes, "150-200", 8)
+def test_without_randomness_votes_are_split_again_and_again(beforehand: Beforehand) -> None:
     """§9.3: with no randomness consistently longer than 10 seconds; a little of it is enough."""
-    assert run_trial(BY_NAME["150-150"], 0, 0, Conditions(limit=3.0)).downtime is None
-    assert downtimes("150-155", 8)[4] > 1.5 * downtimes("150-200", 8)[4]
+    assert beforehand(without_randomness, 3.0).downtime is None
+    assert beforehand(downtimes, "150-155", 8)[4] > 1.5 * beforehand(downtimes, "150-200", 8)[4]
 
 
 def test_the_same_seed_gives_the_same_samples_in_any_number_of_processes() -> None:

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from beforehand import Beforehand
 from red_tests import Verdict
 
-from raft_threads.companion.breaking import Break, first_loss, run
+from raft_threads.companion.breaking import first_loss, run
 from raft_threads.companion.breaks import BREAKS, broken
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS
 from raft_threads.companion.rules import RULES, resolve
@@ -75,16 +76,35 @@ def test_every_rule_has_a_break_that_says_what_is_lost_or_why_nothing_is() -> No
             assert each.schedule.play.__doc__
 
 
-@pytest.mark.parametrize("each", SHOWN.values(), ids=SHOWN)
-def test_without_the_rule_its_property_is_lost_and_with_it_the_same_run_ends_well(each: Break) -> None:
+class Damage(NamedTuple):
+    """What is lost without a rule, and how the same run ends with it; and all logs at the end of each."""
+
+    lost: str
+    logs: str
+    ending: str
+    sound_logs: str
+
+
+def damage_without(rule: str) -> Damage:
+    """Play a rule's schedule without the rule, and with it."""
+    left_out = BREAKS[rule]
+    assert left_out.schedule is not None
+    outcome = first_loss(left_out.schedule, left_out.swaps)
+    sound = run(left_out.schedule, seed=outcome.seed)
+    ending = sound.ending if sound.lost is None else str(sound.lost)
+    return Damage(str(outcome.lost), outcome.picture, ending, sound.picture)
+
+
+@pytest.mark.parametrize(
+    "rule", [pytest.param(rule, marks=pytest.mark.beforehand(damage_without, rule)) for rule in SHOWN]
+)
+def test_without_the_rule_its_property_is_lost_and_with_it_the_same_run_ends_well(
+    rule: str, beforehand: Beforehand
+) -> None:
     """Fig. 3 and the rest, on whole servers."""
-    assert each.schedule is not None
-    outcome = first_loss(each.schedule, each.swaps)
-    assert outcome.lost is not None, f"{each.schedule.seeds} seeds\n{outcome.picture}"
-    assert outcome.lost.property == each.loses, outcome.lost
-    sound = run(each.schedule, seed=outcome.seed)
-    assert sound.lost is None, f"{sound.lost}\n{sound.picture}"
-    assert sound.ending.endswith(".")
+    damage = beforehand(damage_without, rule)
+    assert damage.lost.startswith(f"{BREAKS[rule].loses}: "), f"{damage.lost}\n{damage.logs}"
+    assert damage.ending.endswith("."), f"{damage.ending}\n{damage.sound_logs}"
 
 
 @pytest.mark.beforehand(run_their_tests, waits=True)
