@@ -104,7 +104,7 @@ class _Table:
             return f"~~~ {self._network[position]} ~~~"
         if isinstance(record, _MESSAGES):
             return f"{record.server} {self._arrow(position, record)}"
-        if isinstance(record, events.MessageDropped) and position in self._given_up:
+        if isinstance(record, (events.MessageDropped, surroundings.MessageLost)) and position in self._given_up:
             return None
         label, sentence = label_of(record), _SENTENCES.get(type(record))
         said = sentence(record) if sentence is not None else label.text if label is not None else None
