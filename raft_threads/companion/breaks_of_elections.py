@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from raft_threads import election
+from raft_threads import election, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
 from raft_threads.companion.directing import (
     PAPER,
@@ -13,6 +13,7 @@ from raft_threads.companion.directing import (
     is_append,
     is_vote_request,
     leads,
+    let_pass,
     must,
     must_stay,
     stand,
@@ -31,6 +32,7 @@ from raft_threads.state import Role, State
 from raft_threads.transport import RequestRefused
 
 _due_at = ElectionThread._due_at
+_recognize_leader = replication.recognize_leader
 
 # The voter
 
@@ -87,12 +89,11 @@ def any_log_will_do(log: Log, last_log_index: int, last_log_term: int) -> bool:
 
 
 def who_missed_an_entry_stands(cluster: SimulatedCluster) -> str:
-    """n1 commits an entry with n2, and crashes; n3, which does not have it, stands for election."""
+    """n1 commits an entry with n2, and is cut off; n3, which does not have the entry, stands for election."""
     cluster.connect_only("n1", "n2")
     stand(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").commit_index == 1, "n1 commits its first entry")
-    cluster.crash("n1")
-    cluster.heal()
+    cluster.connect_only("n2", "n3")
     stand(cluster, "n3")
     stand(cluster, "n3")
     return "n2 did not vote for n3, whose log is behind its own."
@@ -229,10 +230,28 @@ def two_time_out_together(cluster: SimulatedCluster) -> str:
     return f"{' and '.join(elected) or 'Nobody'} was elected: it takes two votes of three."
 
 
-def follow_and_stay_candidate(state: State, leader_id: str) -> None:
-    """Do what the leader says, and go on asking for votes."""
-    state.leader_id = leader_id
-    state.pre_votes = None
+def insist_on_our_election(state: State, leader_id: str) -> None:
+    """As a candidate, do not listen to another one that has won."""
+    if state.role is Role.CANDIDATE:
+        raise RequestRefused("we stand for election ourselves")
+    _recognize_leader(state, leader_id)
+
+
+def one_of_two_wins(cluster: SimulatedCluster) -> str:
+    """n1 and n3, which do not hear each other, stand in the same term, and n2 votes for n1. From then on they do."""
+    cluster.network.hold("n3", "n2", is_vote_request)
+    cluster.cut_one_way([("n1", "n3"), ("n3", "n1")])
+    stand(cluster, "n3")
+    stand(cluster, "n1")
+    let_pass(cluster, "n3", "n2")
+    cluster.heal()
+    must_stay(
+        cluster,
+        lambda: leads(cluster, "n1"),
+        "n1 leads term 1, and is connected with everybody, and n3, which has lost, deposes it",
+        1.0,
+    )
+    return "n3 followed n1, which went on leading term 1."
 
 
 def wait_for_votes_for_ever(self: ElectionThread) -> Optional[float]:
@@ -345,10 +364,10 @@ SERVERS = (
     ),
     Break(
         "F2.Candidates.3",
-        "A candidate takes the leader's entries, and stays a candidate.",
-        (Swap("raft_threads.replication.recognize_leader", follow_and_stay_candidate),),
-        untold="The leader has a majority of the term already, so the candidate gets none; and each heartbeat restarts "
-        "its election timer, as it does a follower's.",
+        "A candidate does not listen to the leader of its term, and goes on with its election.",
+        (Swap("raft_threads.replication.recognize_leader", insist_on_our_election),),
+        LIVENESS,
+        Schedule(one_of_two_wins, settings={"timing": PAPER}),
     ),
     Break(
         "F2.Candidates.4",

@@ -56,8 +56,7 @@ def a_deposed_leader_is_heard_late(cluster: SimulatedCluster) -> str:
     cluster.run_until(lambda: cluster.state("n2").commit_index == 2, "n2 commits an entry 2 of its own")
     cluster.network.release("n1", "n3")
     cluster.run_for(0.01)
-    cluster.crash("n2")
-    cluster.heal()
+    cluster.connect_only("n1", "n3")
     cluster.run_until(lambda: not leads(cluster, "n1"), "n1 hears of term 2")
     stand(cluster, "n1")
     return "n3 refused what comes from an older term, kept the committed entry, and did not vote for n1."
@@ -115,10 +114,9 @@ def a_short_message_comes_after_a_longer_one(cluster: SimulatedCluster) -> str:
     cluster.run_until(lambda: any(carries(2, message) for message in network.held("n1", "n2")), "n1 tries again")
     network.release("n1", "n2", len(network.held("n1", "n2")) - 1)
     cluster.run_until(lambda: cluster.state("n1").commit_index == 2, "n1 commits both")
-    cluster.crash("n1")
     network.release("n1", "n2")
+    cluster.connect_only("n2", "n3")
     cluster.run_for(0.01)
-    cluster.heal()
     stand(cluster, "n2")
     return "n2 had entry 1 already and left its log as it was; it was elected with both entries."
 
@@ -235,8 +233,9 @@ def commit_by_counting(state: State) -> None:
 def figure_8_with_three_servers(cluster: SimulatedCluster) -> str:
     """Fig. 8, with three servers: n1 brings an entry of term 1 to a majority in term 3; but n3 has one of term 2.
 
-    Terms 1 and 2 leave an entry 1 each, on n1 and on n3. In term 3 n1 is elected again and sends its old entry 1 to
-    n2, and is cut off before it has sent an entry of term 3. n3's log ends with the later term, so it can be elected.
+    (a) n1 leads term 1, and crashes before its entry 1 has reached anybody. (b) n3 leads term 2, has another entry 1,
+    and crashes. (c) n1 is back, leads term 3, and brings its old entry 1 to n2: now a majority has it. (d) n1 is cut
+    off before an entry of term 3 has left it. n3 is back, and its log ends with the later term: n2 votes for it.
     """
     for leader in ("n1", "n3"):
         cluster.network.hold(leader, "n2", is_append)
@@ -250,7 +249,7 @@ def figure_8_with_three_servers(cluster: SimulatedCluster) -> str:
     cluster.connect_only("n1", "n2")
     win(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").match_index["n2"] == 1, "n2 has n1's entry 1")
-    cluster.crash("n1")
+    cluster.isolate("n1")
     restart(cluster, "n3")
     cluster.connect_only("n2", "n3")
     win(cluster, "n3")

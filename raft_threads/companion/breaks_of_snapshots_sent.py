@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from raft_threads import compaction, kv
+from raft_threads import compaction, election, kv, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
 from raft_threads.companion.breaks_of_logs import carries
 from raft_threads.companion.breaks_of_membership import FIVE
 from raft_threads.companion.directing import PAPER, begin, is_chunk, leads, must, must_stay, restart, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
-from raft_threads.election import restarts_election_timer
 from raft_threads.log import SnapshotMetadata
 from raft_threads.messages import InstallSnapshot, InstallSnapshotReply, Reply
 from raft_threads.request_handlers import RequestHandlers
@@ -21,9 +20,8 @@ from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.snapshot_transfer import Chunk, SnapshotTransfer
 from raft_threads.state import State
 
-_restarts_election_timer = restarts_election_timer
+_restarts_election_timer = election.restarts_election_timer
 _store_chunk = RequestHandlers._store_chunk
-_handle_install_snapshot = compaction.handle_install_snapshot
 
 SMALL_CHUNKS = {"max_chunk_bytes": 100}
 
@@ -42,6 +40,30 @@ def has_all_of(cluster: SimulatedCluster, server: str, other: str) -> bool:
 
 
 # What a follower does with chunks (Fig. 13)
+
+
+def take_chunks_of_any_term(state: State, request: InstallSnapshot) -> InstallSnapshotReply:
+    """Rules 2 to 8 of the receiver alone."""
+    election.adopt_newer_term(state, request.term)
+    replication.recognize_leader(state, request.leader_id)
+    if compaction.is_known_already(state, request):
+        return InstallSnapshotReply(state.current_term)
+    if compaction.begins_a_new_snapshot(state, request):
+        compaction.begin_receiving(state, request)
+    return InstallSnapshotReply(state.current_term, compaction.bytes_stored(state, request))
+
+
+def a_deposed_leader_goes_on_sending(cluster: SimulatedCluster) -> str:
+    """n1 is deposed by n2, and does not hear of it. Both send n3 a snapshot; n2's has many chunks, and takes a while."""
+    leave_behind(cluster, "x" * 1200)
+    cluster.run_until(lambda: cluster.state("n2").last_applied == 2, "n2 has applied all")
+    cluster.take_snapshot("n2")
+    cluster.connect_only("n2", "n3")
+    win(cluster, "n2")
+    cluster.heal()
+    cluster.cut_one_way([("n1", "n2"), ("n2", "n1"), ("n3", "n1")])
+    must(cluster, lambda: has_all_of(cluster, "n3", "n2"), "n3 has what n2 has", 0.5)
+    return "n3 refused what came from n1, and took n2's snapshot."
 
 
 def begin_nothing(state: State, request: InstallSnapshot) -> None:
@@ -203,18 +225,13 @@ def a_transfer_takes_long(cluster: SimulatedCluster) -> str:
     return f"{follower} waited for the end of the snapshot."
 
 
-def follow_whoever_sends(state: State, request: InstallSnapshot) -> InstallSnapshotReply:
-    """Answer as to a chunk of the present leader."""
-    return _handle_install_snapshot(state, replace(request, term=max(request.term, state.current_term)))
-
-
 BREAKS = (
     Break(
         "F13.1",
-        "A chunk is welcome whatever its leader's term.",
-        (Swap("raft_threads.compaction.handle_install_snapshot", follow_whoever_sends),),
-        untold="What a snapshot holds is committed, whoever sends it; and the answer has the newer term, at which the "
-        "old leader steps down.",
+        "A chunk is welcome whatever its leader's term, and a first one begins a new snapshot.",
+        (Swap("raft_threads.compaction.handle_install_snapshot", take_chunks_of_any_term),),
+        LIVENESS,
+        Schedule(a_deposed_leader_goes_on_sending, settings={"max_chunk_bytes": 10}),
     ),
     Break(
         "F13.2",
@@ -225,7 +242,7 @@ BREAKS = (
     ),
     Break(
         "F13.3",
-        "A follower does not note where in the file the next chunk belongs.",
+        "A follower does not note how far its file reaches, and asks for the first chunk again and again.",
         (Swap("raft_threads.compaction.record_chunk", forget_where_the_chunk_ends),),
         LIVENESS,
         Schedule(n3_needs_the_snapshot, settings=SMALL_CHUNKS),

@@ -55,7 +55,7 @@ def is_saved_without_its_log(self: State) -> bool:
 
 
 def the_followers_crash(cluster: SimulatedCluster) -> str:
-    """n1 commits an entry with n2, which crashes; then n1 is cut off, and n2 and n3 go on."""
+    """n1 commits an entry that n2 and n3 have acknowledged; both crash, and go on without n1."""
     begin(cluster, "n1")
     cluster.isolate("n1")
     for follower in ("n2", "n3"):

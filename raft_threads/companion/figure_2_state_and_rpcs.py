@@ -34,7 +34,8 @@ STATE = (
     Rule(
         "F2.State.3",
         "§5.3, §5.5",
-        "Entries are on disk before they are acknowledged. The first one has index 1.",
+        "Entries, each with the term in which a leader got it, are on disk before they are acknowledged. "
+        "The first one has index 1.",
         "A leader commits what a majority has acknowledged; a crash must not take that back.",
         "raft_threads.state.State.is_saved",
         tests_in(
@@ -182,7 +183,7 @@ APPEND_ENTRIES = (
         "§5.1",
         "What a leader of an older term sends is refused.",
         "It has been replaced, and may not know it; its entries may contradict what was committed since.",
-        "raft_threads.election.is_stale",
+        "raft_threads.replication.handle_append_entries",
         tests_in(
             "test_section_5_1_terms",
             "test_a_request_with_a_stale_term_is_rejected_with_the_current_one",

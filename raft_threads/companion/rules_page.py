@@ -32,7 +32,8 @@ INTRODUCTION = """\
 Every rule of the paper's Figures 2 and 13 and of its sections 6, 7 and 8: what it says, in our words, and why it is
 there; the function that is the rule; where the tests are that name it; and what servers do without it, and what is lost
 then. `F2.Leaders.4` is the fourth bullet for leaders in Fig. 2, `F2.Leaders.3.1` the first one below the third, `F13.6`
-step 6 of Fig. 13; §6 to §8 have no bullets, so `S6.4` is the fourth rule in the order of the text.
+step 6 of Fig. 13; §6 to §8 have no bullets, so `S6.4` is the fourth rule in the order of the text. Step 2 of RequestVote
+asks for two things, so there are `F2.RequestVote.2.1` and `2.2`.
 
 ```
 python3 run_demo.py rule F2.Leaders.4     # its code, its tests, and the breakpoint to set
@@ -55,8 +56,9 @@ def score() -> str:
 
 SCORE = """\
 There are {rules} rules. Without any one of them, a test that names it fails. Without {shown} of them a run of the
-simulator loses a property of Fig. 3, liveness, linearizability or persistence, and the same run with the rule does not.
-The others cannot be told from their absence there, and the table says why: {untold}.
+simulator loses a property of Fig. 3, or liveness (nothing gets on any more), linearizability (clients see what no order
+of their operations explains) or persistence (what a server has acknowledged is not on its disk any more); the same run
+with the rule does not. The others cannot be told from their absence there, and the table says why: {untold}.
 [test_rules_left_out.py](../tests/test_rules_left_out.py) runs all of that."""
 MADE_BY = """
 ---

@@ -18,8 +18,8 @@ SECTION_6 = (
     Rule(
         "S6.2",
         "§6",
-        "In joint consensus entries go to the servers of both configurations.",
-        "Both have to store them before they are committed.",
+        "In joint consensus entries, those of clients too, go to the servers of both configurations.",
+        "Both have to store them before they are committed; and so clients are served throughout the change.",
         "raft_threads.configuration.Configuration.servers",
         tests_in(
             "test_section_6_configurations",
@@ -29,7 +29,8 @@ SECTION_6 = (
             "test_section_6_joint_consensus",
             "test_a_leader_sends_entries_to_servers_of_both_configurations",
             "test_a_leader_replicates_to_all_servers_of_both_configurations",
-        ),
+        )
+        + tests_in("test_figure_11_timeline", "test_the_cluster_serves_clients_throughout_the_change"),
     ),
     Rule(
         "S6.3",
