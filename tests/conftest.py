@@ -95,3 +95,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     if report.failed and runs is not None:
         directory = item.stash[DIRECTORIES].mktemp("simulated")
         report.sections.append(("Simulated runs", runs.leave_behind(directory)))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what tests have counted, also when all is well: their `score`."""
+    reports = chain(terminalreporter.getreports("passed"), terminalreporter.getreports("failed"))
+    for name, value in chain.from_iterable(report.user_properties for report in reports):
+        if name == "score":
+            terminalreporter.write_line(value)

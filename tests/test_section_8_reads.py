@@ -163,6 +163,7 @@ def test_a_deposed_leader_that_does_not_know_it_answers_nothing() -> None:
     old = cluster["n1"]
     assert old.role is Role.LEADER and cluster["n2"].commit_index == 3
     this = reads.begin_read(old)
+    assert not reads.leadership_is_confirmed(old, this)
     reply = send(cluster, "n1", "n3")
     assert reply.term == 2
     assert not reads.leadership_is_confirmed(old, this)

@@ -98,10 +98,12 @@ def a_left_behind_leader_returns(cluster: SimulatedCluster) -> str:
     return "n1 replaced its entry 2 by the one that is committed, and applied that."
 
 
-def delete_from_the_first_new_entry(log: Log, entries: Sequence[LogEntry]) -> None:
+def overwrite_with_the_new_entries(log: Log, entries: Sequence[LogEntry]) -> None:
     """Make the log end where the message does."""
     if entries:
         log.delete_from(entries[0].index)
+    for entry in entries:
+        log.append(entry)
 
 
 def a_short_message_comes_after_a_longer_one(cluster: SimulatedCluster) -> str:
@@ -280,8 +282,8 @@ APPEND_ENTRIES = (
     ),
     Break(
         "F2.AppendEntries.4",
-        "The log is cut at the first new entry, although it may have that and more.",
-        (Swap("raft_threads.replication.delete_conflicting_entries", delete_from_the_first_new_entry),),
+        "The entries of the message take the place of all that the log has from there on, although it may have more.",
+        (Swap("raft_threads.replication.append_new_entries", overwrite_with_the_new_entries),),
         LEADER_COMPLETENESS,
         Schedule(a_short_message_comes_after_a_longer_one),
     ),

@@ -85,7 +85,10 @@ STATE = (
             "test_figure_2_state",
             "test_entries_that_were_saved_are_neither_committed_nor_applied_after_a_restart",
         )
-        + tests_in("test_figure_3_properties", "test_after_a_restart_entries_are_applied_again_from_the_first_on"),
+        + tests_in(
+            "test_section_5_5_crashes_on_servers",
+            "test_a_cluster_of_one_goes_on_alone_after_each_crash",
+        ),
     ),
     Rule(
         "F2.State.6",

@@ -59,7 +59,7 @@ There are {rules} rules. Without any one of them, a test that names it fails. Wi
 simulator loses a property of Fig. 3, or liveness (nothing gets on any more), linearizability (clients see what no order
 of their operations explains) or persistence (what a server has acknowledged is not on its disk any more); the same run
 with the rule does not. The others cannot be told from their absence there, and the table says why: {untold}.
-[test_rules_left_out.py](../tests/test_rules_left_out.py) runs all of that."""
+[test_rules_left_out.py](../tests/test_rules_left_out.py) runs all of that, and prints the score."""
 MADE_BY = """
 ---
 

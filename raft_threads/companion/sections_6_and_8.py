@@ -261,10 +261,6 @@ SECTION_8 = (
             "test_section_8_reads",
             "test_before_its_no_op_is_committed_a_leader_cannot_know_what_is_committed_and_waits_for_that",
             "test_a_read_needs_all_that_is_committed_when_it_arrives",
-        )
-        + tests_in(
-            "test_section_8_clients_on_servers",
-            "test_a_new_leader_answers_with_all_that_was_committed_before_it",
         ),
     ),
     Rule(
