@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dis
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from raft_threads.companion.break_command import refuse_what_cannot_be_written
 from raft_threads.companion.breaks import BREAKS
 from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.rule import Rule
@@ -31,11 +33,13 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run a command that ends with 2; return the last line that it wrote to standard error."""
+    """Run a command that ends with 2, and prints nothing before; return the last line that it wrote as an error."""
     with pytest.raises(SystemExit) as exit:
         main(list(arguments))
     assert exit.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()[-1]
 
 
 # docs/rules.md
@@ -164,6 +168,16 @@ def test_break_refuses_a_file_that_cannot_be_written_before_it_plays(capsys: pyt
     """In one line that says what to do."""
     line = complaint(capsys, "break", "S8.8", "--diagram", "/nowhere/run.svg")
     assert line.endswith("cannot write /nowhere/run.svg: No such file or directory; name another file with --diagram")
+
+
+def test_whoever_interrupts_break_finds_no_empty_drawing(tmp_path: Path) -> None:
+    """Whether it can be written is found out without leaving anything behind; what is there stays."""
+    diagram = tmp_path / "run.svg"
+    refuse_what_cannot_be_written(argparse.ArgumentParser(), diagram)
+    assert not diagram.exists()
+    diagram.write_text("<svg/>")
+    refuse_what_cannot_be_written(argparse.ArgumentParser(), diagram)
+    assert diagram.read_text() == "<svg/>"
 
 
 @pytest.mark.parametrize("arguments", [["break"], ["break", "--list"]], ids=" ".join)

@@ -39,13 +39,14 @@ def main(argv: list[str]) -> int:
         return 0
     rule = find_rule(parser, arguments.rule)
     left_out = BREAKS[rule.id]
-    print("\n".join(announcement(rule, left_out)))
     if left_out.schedule is None:
+        print("\n".join(announcement(rule, left_out)))
         print("\n".join(["", *wrapped(left_out.untold, "Nothing is lost that could be shown. ")]))
         print(f"{MARGIN}Its tests know the difference: python3 run_demo.py rule {rule.id}")
         return 0
     diagram = arguments.diagram or Path(f"break-{rule.id}.svg")
     refuse_what_cannot_be_written(parser, diagram)
+    print("\n".join(announcement(rule, left_out)))
     return perform(rule, left_out, left_out.schedule, diagram, None if arguments.whole else SHOWN)
 
 
@@ -56,9 +57,12 @@ def list_of_breaks() -> list[str]:
 
 
 def refuse_what_cannot_be_written(parser: argparse.ArgumentParser, diagram: Path) -> None:
-    """Exit with 2 if there can be no drawing, before anything is played."""
+    """Exit with 2 if there can be no drawing, before anything is played; leave no file behind that was not there."""
+    is_new = not diagram.exists()
     try:
         open(diagram, "a").close()
+        if is_new:
+            diagram.unlink()
     except OSError as error:
         parser.error(f"cannot write {diagram}: {error.strerror}; name another file with --diagram")
 
