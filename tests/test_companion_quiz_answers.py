@@ -16,14 +16,14 @@ from raft_threads.companion.quiz.answers import Choice
 from raft_threads.companion.quiz.breaks import COUNTS_OLD_TERMS, LOSING, NO_DELETION, Break, left_out
 from raft_threads.companion.quiz.history import History, Restart, Send, Stand, Step, draw_step
 from raft_threads.companion.quiz.pictures import log_of
-from raft_threads.companion.quiz.properties import (
+from raft_threads.companion.quiz.properties import Properties
+from raft_threads.configuration import Configuration
+from raft_threads.server_invariants import (
     ELECTION_SAFETY,
     LEADER_COMPLETENESS,
     LOG_MATCHING,
     STATE_MACHINE_SAFETY,
-    Properties,
 )
-from raft_threads.configuration import Configuration
 
 Terms = tuple[int, ...]
 Cluster = tuple[tuple[int, bool, Terms], ...]

@@ -54,7 +54,7 @@ def take_chunks_of_any_term(state: State, request: InstallSnapshot) -> InstallSn
 
 
 def a_deposed_leader_goes_on_sending(cluster: SimulatedCluster) -> str:
-    """n1 is deposed by n2, and does not hear of it. Both send n3 a snapshot; n2's has many chunks, and takes a while."""
+    """n1 is deposed by n2, and does not hear of it. Both send n3 a snapshot, and that takes a while."""
     leave_behind(cluster, "x" * 1200)
     cluster.run_until(lambda: cluster.state("n2").last_applied == 2, "n2 has applied all")
     cluster.take_snapshot("n2")

@@ -32,8 +32,8 @@ INTRODUCTION = """\
 Every rule of the paper's Figures 2 and 13 and of its sections 6, 7 and 8: what it says, in our words, and why it is
 there; the function that is the rule; where the tests are that name it; and what servers do without it, and what is lost
 then. `F2.Leaders.4` is the fourth bullet for leaders in Fig. 2, `F2.Leaders.3.1` the first one below the third, `F13.6`
-step 6 of Fig. 13; §6 to §8 have no bullets, so `S6.4` is the fourth rule in the order of the text. Step 2 of RequestVote
-asks for two things, so there are `F2.RequestVote.2.1` and `2.2`.
+step 6 of Fig. 13; §6 to §8 have no bullets, so `S6.4` is the fourth rule in the order of the text. Step 2 of the
+RequestVote box asks for two things: they are `F2.RequestVote.2.1` and `2.2`.
 
 ```
 python3 run_demo.py rule F2.Leaders.4     # its code, its tests, and the breakpoint to set

@@ -1,6 +1,7 @@
 """Rules left out: each break puts something in the place of a rule's function, for as long as a question needs it.
 
-What is lost then is not written down here: the quiz runs the servers and looks (`properties.py`).
+Many of them are the rule book's. What is lost then is not written down here: the quiz runs the servers and looks
+(`properties.py`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,21 @@ from typing import Any, Callable, Optional
 from unittest import mock
 
 from raft_threads import compaction, election, replication
+from raft_threads.companion.breaks_of_elections import any_log_will_do, vote_again
+from raft_threads.companion.breaks_of_logs import (
+    commit_by_counting,
+    commit_what_the_leader_has_committed,
+    delete_nothing,
+    take_entries_behind_anything,
+)
+from raft_threads.companion.breaks_of_snapshots_sent import (
+    disagree_with_every_snapshot,
+    keep_what_follows_whatever_it_is,
+)
 from raft_threads.companion.quiz import history
 from raft_threads.configuration import Configuration
 from raft_threads.disk import Disk
-from raft_threads.log import Log, LogEntry, SnapshotMetadata
+from raft_threads.log import Log, LogEntry
 from raft_threads.state import State
 
 
@@ -53,11 +65,6 @@ def left_out(*broken: Break) -> Iterator[None]:
         yield
 
 
-def commits_by_counting(state: State) -> None:
-    """Commit whatever a majority stores, of whichever term."""
-    state.commit_index = max(state.commit_index, replication.index_stored_on_majority(state))
-
-
 def deletes_whatever_comes_after(log: Log, entries: Sequence[LogEntry]) -> None:
     """Delete everything from the first entry of the message on, whether it conflicts or not."""
     if entries:
@@ -79,30 +86,15 @@ def forgets_the_last_entry(state: State) -> tuple[int, Optional[str], list[LogEn
     return state.current_term, state.voted_for, state.log.all_entries()[:-1]
 
 
-def commits_what_the_leader_has(state: State, leader_commit: int, last_new: int) -> None:
-    """Take over the leader's commit_index, whatever of that is here."""
-    state.commit_index = max(state.commit_index, leader_commit)
-
-
-def keeps_what_follows(state: State, metadata: SnapshotMetadata) -> bool:
-    """Put the snapshot in the place of as many entries, and keep the others."""
-    kept = [entry for entry in state.log.all_entries() if entry.index > metadata.last_included_index]
-    state.log.discard_all(metadata)
-    for entry in kept:
-        state.log.append(entry)
-    state.commit_index = max(state.commit_index, metadata.last_included_index)
-    return True
-
-
 USUAL = {"stand": 4, "command": 2, "send": 4}
 
 ANY_LOG = Break(
     "A voter does not compare logs: every candidate's counts as good enough.", "§5.4.1",
-    election, "is_at_least_as_up_to_date", lambda log, last_log_index, last_log_term: True, weights=USUAL,
+    election, "is_at_least_as_up_to_date", any_log_will_do, weights=USUAL,
 )
 VOTES_TWICE = Break(
     "A voter does not look whether it has voted in this term already.", "§5.2",
-    election, "has_not_voted_for_another", lambda state, candidate_id: True, weights=USUAL,
+    election, "has_not_voted_for_another", vote_again, weights=USUAL,
 )
 HALF = Break(
     "Half of the servers count as a majority.", "§5.2",
@@ -110,16 +102,16 @@ HALF = Break(
 )
 COUNTS_OLD_TERMS = Break(
     "A leader commits what a majority stores without a look at the entry's term.", "§5.4.2",
-    replication, "advance_commit_index", commits_by_counting, weights={"stand": 4, "send": 1, "one": 4},
+    replication, "advance_commit_index", commit_by_counting, weights={"stand": 4, "send": 1, "one": 4},
     opening=((0, 1), (1, 2), (0, 2)),
 )
 NO_CONSISTENCY_CHECK = Break(
     "A follower takes entries whatever it has at prev_log_index.", "§5.3",
-    replication, "matches_previous_entry", lambda log, prev_log_index, prev_log_term: True, weights=USUAL,
+    replication, "matches_previous_entry", take_entries_behind_anything, weights=USUAL,
 )
 NO_DELETION = Break(
     "A follower deletes nothing, and appends what is longer than its log.", "§5.3",
-    replication, "delete_conflicting_entries", lambda log, entries: None, weights=USUAL,
+    replication, "delete_conflicting_entries", delete_nothing, weights=USUAL,
 )
 ALWAYS_DELETES = Break(
     "A follower deletes all that follows prev_log_index, whether it conflicts or not.", "§5.3",
@@ -147,7 +139,7 @@ LOSING = (
 # Those that a follower's next step shows already.
 COMMITS_WHAT_THE_LEADER_HAS = Break(
     "A follower takes over leader_commit as it is.", "§5.3",
-    replication, "follow_leader_commit", commits_what_the_leader_has,
+    replication, "follow_leader_commit", commit_what_the_leader_has_committed,
 )
 NEVER_COMMITS = Break(
     "A follower does not look at leader_commit.", "§5.3",
@@ -155,11 +147,11 @@ NEVER_COMMITS = Break(
 )
 ALWAYS_DISCARDS = Break(
     "A snapshot that comes replaces the whole log.", "Fig. 13, rule 6",
-    compaction, "has_its_last_entry", lambda state, metadata: False,
+    compaction, "has_its_last_entry", disagree_with_every_snapshot,
 )
 NEVER_DISCARDS = Break(
     "What follows a snapshot is kept, whether it agrees or not.", "Fig. 13, rule 7",
-    compaction, "install_snapshot", keeps_what_follows,
+    compaction, "install_snapshot", keep_what_follows_whatever_it_is,
 )
 OLD_SNAPSHOTS_ARE_NEW = Break(
     "A follower does not look whether it knows already what a snapshot holds.", "§7",

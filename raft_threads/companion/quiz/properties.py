@@ -9,13 +9,15 @@ from typing import Optional
 
 from raft_threads.companion.quiz.history import History
 from raft_threads.log import LogEntry
+from raft_threads.server_invariants import (
+    ELECTION_SAFETY,
+    LEADER_APPEND_ONLY,
+    LEADER_COMPLETENESS,
+    LOG_MATCHING,
+    STATE_MACHINE_SAFETY,
+)
 from raft_threads.state import State
 
-ELECTION_SAFETY = "Election Safety"
-LEADER_APPEND_ONLY = "Leader Append-Only"
-LOG_MATCHING = "Log Matching"
-LEADER_COMPLETENESS = "Leader Completeness"
-STATE_MACHINE_SAFETY = "State Machine Safety"
 PROPERTIES = (ELECTION_SAFETY, LEADER_APPEND_ONLY, LOG_MATCHING, LEADER_COMPLETENESS, STATE_MACHINE_SAFETY)
 
 
