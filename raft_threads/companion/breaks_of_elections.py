@@ -238,13 +238,12 @@ def insist_on_our_election(state: State, leader_id: str) -> None:
 
 
 def one_of_two_wins(cluster: SimulatedCluster) -> str:
-    """n1 and n3, which do not hear each other, stand in the same term, and n2 votes for n1. From then on they do."""
-    cluster.network.hold("n3", "n2", is_vote_request)
-    cluster.cut_one_way([("n1", "n3"), ("n3", "n1")])
+    """n3 stands, and its requests are lost; n1 stands in the same term, and n2 votes for n1. Now all is well."""
+    hold(cluster, "n3", ["n1", "n2"], is_vote_request)
     stand(cluster, "n3")
     stand(cluster, "n1")
-    let_pass(cluster, "n3", "n2")
-    cluster.heal()
+    for other in ("n1", "n2"):
+        let_pass(cluster, "n3", other)
     must_stay(
         cluster,
         lambda: leads(cluster, "n1"),
