@@ -191,8 +191,14 @@ def test_break_lists_what_is_lost_without_each_rule(arguments: list[str], capsys
 @pytest.mark.soak
 @pytest.mark.parametrize("rule", BREAKS)
 def test_break_shows_every_rule(rule: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Whatever there is to draw."""
-    assert " is lost" in said(capsys, "break", rule, "--diagram", str(tmp_path / "run.svg"))
+    """What is lost, the drawing, and that it holds; or why nothing can be shown."""
+    diagram, left_out = tmp_path / "run.svg", BREAKS[rule]
+    out = " ".join(said(capsys, "break", rule, "--diagram", str(diagram)).split())
+    if left_out.schedule is None:
+        assert f"Nothing is lost that could be shown. {left_out.untold}" in out and not diagram.exists()
+    else:
+        assert f"{left_out.loses} is lost: " in out and "with the rule in place: It holds. " in out
+        assert "<svg " in diagram.read_text()
 
 
 # In the demo

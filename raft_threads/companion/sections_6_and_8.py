@@ -54,6 +54,7 @@ SECTION_6 = (
             "test_section_6_configurations",
             "test_joint_consensus_requires_separate_majorities_of_both_configurations",
             "test_any_set_that_decides_in_joint_consensus_meets_any_that_decides_in_either_configuration",
+            "test_what_is_reached_by_a_majority_is_what_the_servers_at_it_decide",
         )
         + tests_in(
             "test_figure_11_timeline",
