@@ -136,7 +136,7 @@ def test_break_shows_the_end_of_a_run_unless_asked_for_all_of_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """What comes before is told, and how to see it."""
-    arguments = ("break", "S6.4", "--diagram", str(tmp_path / "run.svg"))
+    arguments = ("break", "S6.5", "--diagram", str(tmp_path / "run.svg"))
     out = said(capsys, *arguments)
     left_out = re.search(r"^  ... (\d+) lines before; --whole shows them$", out, re.MULTILINE)
     assert left_out

@@ -22,7 +22,7 @@ from raft_threads.diagrams.text import draw_text
 from raft_threads.trace import read_trace
 
 # How much of a run is shown: its last lines.
-SHOWN = 100
+SHOWN = 110
 LEGEND = "[ ] known to be committed  ( ) not known to be"
 
 

@@ -14,7 +14,7 @@ from raft_threads.client_messages import Hello, Query
 from raft_threads.client_requests import Deadline
 from raft_threads.client_session import ClientSession
 from raft_threads.companion.breaking import Break, Schedule, Swap
-from raft_threads.companion.directing import begin, is_append, let_pass, when, win
+from raft_threads.companion.directing import begin, check_read, is_append, let_pass, when, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.companion.simulated_client import client_of
 from raft_threads.connection import Connection
@@ -88,9 +88,7 @@ def a_client_asks_twice(cluster: SimulatedCluster) -> str:
     with client_of(cluster) as client:
         client.append("x", "a")
         client.append("x", "b")
-        value = client.get("x")
-    if value != "ab":
-        raise Lost(LINEARIZABILITY, f"a and b were appended to x, and then a client read {value}")
+        check_read(client.get("x"), "ab", known="a and b were appended to x")
     return "Both were appended."
 
 
@@ -111,9 +109,7 @@ def an_answer_is_lost(cluster: SimulatedCluster) -> str:
             lambda: let_pass(cluster, "n1", "main"),
         )
         client.append("x", "a")
-        value = client.get("x")
-    if value != "a":
-        raise Lost(LINEARIZABILITY, f"a was appended to x once, and then a client read {value}")
+        check_read(client.get("x"), "a", known="a was appended to x once")
     return "The client got the answer that it should have got before, and x is a."
 
 
@@ -135,8 +131,8 @@ def check_x_is_1(asked: Exchange) -> None:
     """Raise Lost unless the answer is refused, or says that x is 1."""
     answer = asked.wait(10**9)
     result = getattr(answer, "result", None)
-    if result is not None and kv.decode_result(result)["value"] != "1":
-        raise Lost(LINEARIZABILITY, f"x was set to 1, and then a client read {kv.decode_result(result)['value']}")
+    if result is not None:
+        check_read(kv.decode_result(result)["value"], "1")
 
 
 def a_new_leader_is_asked(cluster: SimulatedCluster) -> str:

@@ -48,7 +48,10 @@ def capture_when_it_is_written(self: KeyValueStore) -> Iterator[bytes]:
 
 
 def a_snapshot_is_taken_amid_commands(cluster: SimulatedCluster) -> str:
-    """A client counts to 1 while n1 is asked for a snapshot; n1 crashes and starts again; a client counts to 2."""
+    """n1 takes a snapshot when a client's count to 1 is committed and about to be applied; it crashes, and is back.
+
+    Then a client counts to 2.
+    """
     begin(cluster, "n1")
     cluster.run_until(lambda: cluster.state("n1").last_applied == 1, "n1 has applied its first entry")
     cluster.propose(kv.increment_command("counter"), via="n1")

@@ -9,7 +9,7 @@ from raft_threads import compaction, election, kv, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
 from raft_threads.companion.breaks_of_logs import carries
 from raft_threads.companion.breaks_of_membership import FIVE
-from raft_threads.companion.directing import PAPER, begin, is_chunk, leads, must, must_stay, restart, win
+from raft_threads.companion.directing import PAPER, begin, check_read, is_chunk, leads, must, must_stay, restart, win
 from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.log import SnapshotMetadata
 from raft_threads.messages import InstallSnapshot, InstallSnapshotReply, Reply
@@ -193,9 +193,7 @@ def a_server_leads_after_it_got_a_snapshot(cluster: SimulatedCluster) -> str:
     cluster.heal()
     cluster.run_until(lambda: cluster.state("n3").last_applied == 2, "n3 is up to date")
     win(cluster, "n3")
-    value = cluster.read("x", "n3")
-    if value != "1":
-        raise Lost(LINEARIZABILITY, f"x was set to 1, and then a client read {value}")
+    check_read(cluster.read("x", "n3"), "1")
     return "n3 took x from the snapshot, and the client read 1."
 
 

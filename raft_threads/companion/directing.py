@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
-from raft_threads.companion.figure_3 import LIVENESS, Lost
+from raft_threads.companion.figure_3 import LINEARIZABILITY, LIVENESS, Lost
 from raft_threads.messages import AppendEntries, InstallSnapshot, RequestVote
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.state import Role
@@ -71,6 +71,12 @@ def must_stay(cluster: SimulatedCluster, holds: Callable[[], bool], what: str, s
     with suppress(TimeoutError):
         cluster.run_until(lambda: not holds(), what, timeout=seconds)
         raise Lost(LIVENESS, what)
+
+
+def check_read(value: Optional[str], expected: str, known: str = "x was set to 1") -> None:
+    """Raise Lost, linearizability, unless a client has read from x what it must, since something is `known`."""
+    if value != expected:
+        raise Lost(LINEARIZABILITY, f"{known}, and then a client read {'nothing' if value is None else value}")
 
 
 def terms(cluster: SimulatedCluster) -> list[int]:

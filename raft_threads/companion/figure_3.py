@@ -122,11 +122,17 @@ class FigureThree:
                 f"and {event.server} applies one of term {event.entry.term}",
             )
         if first.result != event.result:
-            before = f"than on {first.server}" if first.server != event.server else "than before"
+            before = f"on {first.server}" if first.server != event.server else "there before"
             raise Lost(
                 STATE_MACHINE_SAFETY,
-                f"the state machines differ: entry {event.entry.index} gives another result on {event.server} {before}",
+                f"the state machines differ: entry {event.entry.index} gives {text_of(event.result)} "
+                f"on {event.server}, and gave {text_of(first.result)} {before}",
             )
+
+
+def text_of(result: Optional[bytes]) -> str:
+    """Return what a state machine answered, as text."""
+    return "nothing" if result is None else result.decode("utf-8", "replace")
 
 
 def entries_of(state: State) -> dict[int, LogEntry]:
