@@ -29,6 +29,7 @@ _due_at = PeerThread._due_at
 
 def take_entries_of_any_term(state: State, request: AppendEntries) -> AppendEntriesReply:
     """Rules 2 to 5 of the receiver alone."""
+    replication.refuse_the_impossible(state, request)
     election.adopt_newer_term(state, request.term)
     replication.recognize_leader(state, request.leader_id)
     if not replication.matches_previous_entry(state.log, request.prev_log_index, request.prev_log_term):

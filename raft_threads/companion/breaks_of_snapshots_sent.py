@@ -44,6 +44,7 @@ def has_all_of(cluster: SimulatedCluster, server: str, other: str) -> bool:
 
 def take_chunks_of_any_term(state: State, request: InstallSnapshot) -> InstallSnapshotReply:
     """Rules 2 to 8 of the receiver alone."""
+    compaction.refuse_the_impossible(state, request)
     election.adopt_newer_term(state, request.term)
     replication.recognize_leader(state, request.leader_id)
     if compaction.is_known_already(state, request):
