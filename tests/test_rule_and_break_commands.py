@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_threads.companion.break_command import refuse_what_cannot_be_written
+from raft_threads.companion.break_command import announcement, refuse_what_cannot_be_written
 from raft_threads.companion.breaks import BREAKS
 from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.rule import Rule
@@ -130,6 +130,16 @@ def test_break_shows_a_run_that_goes_wrong_and_then_that_it_holds(
     places = [out.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), out
     assert "<svg " in diagram.read_text()
+
+
+def test_break_says_what_a_replacement_calls() -> None:
+    """The function that was there, under a name that begins with an underscore; others stand without it."""
+    for rule, calls in (("F2.Candidates.1.1", True), ("F2.State.4", True), ("F2.Leaders.4", False)):
+        lines = announcement(RULES[rule], BREAKS[rule])
+        assert any(line.endswith(" is what was there.)") for line in lines) == calls, rule
+    assert "   (_begin_election is what was there.)" in announcement(
+        RULES["F2.Candidates.1.1"], BREAKS["F2.Candidates.1.1"]
+    )
 
 
 def test_break_shows_the_end_of_a_run_unless_asked_for_all_of_it(

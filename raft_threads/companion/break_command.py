@@ -71,8 +71,11 @@ def announcement(rule: Rule, left_out: Break) -> list[str]:
     """Return what the rule is, and what takes its place."""
     lines = [*statement(rule), "", "Without it:", *wrapped(left_out.does)]
     for target, replacement in left_out.swaps:
-        name = target.split(".", 2)[2]
-        lines += ["", f"In place of {name} in {path_of(target)}:", "", *indented(text_of(replacement))]
+        name, text = target.split(".", 2)[2], text_of(replacement)
+        lines += ["", f"In place of {name} in {path_of(target)}:", "", *indented(text)]
+        original = "_" + name.rpartition(".")[2].strip("_")
+        if f"{original}(" in text:
+            lines += wrapped(f"({original} is what was there.)")
     return lines
 
 

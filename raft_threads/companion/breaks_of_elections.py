@@ -32,6 +32,7 @@ from raft_threads.state import Role, State
 from raft_threads.transport import RequestRefused
 
 _due_at = ElectionThread._due_at
+_begin_election = election.begin_election
 _recognize_leader = replication.recognize_leader
 
 # The voter
@@ -165,11 +166,9 @@ def there_is_no_leader_yet(cluster: SimulatedCluster) -> str:
 
 def stand_in_the_term_that_there_is(state: State, told_to_stand: bool = False) -> None:
     """Start an election without a new term; in term 0 there is none yet."""
-    state.current_term = max(1, state.current_term)
-    state.role, state.leader_id = Role.CANDIDATE, None
-    state.voted_for = state.id
-    state.votes = {state.id: True}
-    state.pre_votes, state.told_to_stand = None, told_to_stand
+    term = max(1, state.current_term)
+    _begin_election(state, told_to_stand)
+    state.current_term = term
 
 
 def a_follower_stands_where_there_is_a_leader(cluster: SimulatedCluster) -> str:
@@ -184,11 +183,8 @@ def a_follower_stands_where_there_is_a_leader(cluster: SimulatedCluster) -> str:
 
 def stand_without_noting_our_vote(state: State, told_to_stand: bool = False) -> None:
     """Start an election in which we count ourselves, and stay free to vote for somebody else."""
-    state.current_term += 1
-    state.role, state.leader_id = Role.CANDIDATE, None
+    _begin_election(state, told_to_stand)
     state.voted_for = None
-    state.votes = {state.id: True}
-    state.pre_votes, state.told_to_stand = None, told_to_stand
 
 
 def two_stand_in_one_term(cluster: SimulatedCluster) -> str:

@@ -12,10 +12,11 @@ from raft_threads.companion.figure_3 import LINEARIZABILITY
 from raft_threads.disk import Disk
 from raft_threads.server_invariants import ELECTION_SAFETY, LEADER_COMPLETENESS, STATE_MACHINE_SAFETY
 from raft_threads.simulation.cluster import SimulatedCluster
-from raft_threads.state import Role, State
+from raft_threads.state import State
 
 _write_unsaved = Disk._write_unsaved
 _post_init = State.__post_init__
+_become_leader = election.become_leader
 
 # currentTerm, votedFor
 
@@ -111,23 +112,15 @@ def a_server_restarts_and_leads(cluster: SimulatedCluster) -> str:
 
 
 def lead_and_send_everything(state: State) -> None:
-    """Become leader, with next_index 1 for everybody."""
-    state.role, state.leader_id = Role.LEADER, state.id
-    state.votes, state.incoming = {}, None
+    """Become leader, with the first index that the log has as next_index for everybody."""
+    _become_leader(state)
     state.next_index = {peer: state.log.first_index for peer in state.peers}
-    state.match_index = {peer: 0 for peer in state.peers}
-    state.match_index[state.id] = state.log.saved_index
-    election.append_no_op(state)
 
 
 def lead_and_take_hope_for_knowledge(state: State) -> None:
     """Become leader, and believe at once that everybody has all of our log."""
-    state.role, state.leader_id = Role.LEADER, state.id
-    state.votes, state.incoming = {}, None
-    state.next_index = {peer: state.log.last_index + 1 for peer in state.peers}
-    election.append_no_op(state)
-    state.match_index = {peer: state.log.last_index for peer in state.peers}
-    state.match_index[state.id] = state.log.saved_index
+    _become_leader(state)
+    state.match_index.update({peer: state.log.last_index for peer in state.peers})
 
 
 def a_new_leader_is_cut_off_at_once(cluster: SimulatedCluster) -> str:
@@ -179,7 +172,7 @@ BREAKS = (
     ),
     Break(
         "F2.State.6",
-        "A new leader begins with next_index 1, and sends everybody its whole log.",
+        "A new leader begins with next_index at the beginning of its log, and sends everybody all of it.",
         (Swap("raft_threads.election.become_leader", lead_and_send_everything),),
         untold="Any index up to the end of the log will do: a follower skips what it has, and the leader backs up "
         "where it does not fit. Only how much is sent depends on it.",
