@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from beforehand import Beforehand
 from processes import ROOT, command_line, environment
 
 from raft_threads.__main__ import main
@@ -48,20 +50,30 @@ def test_a_seed_that_fails_is_named_with_its_property_and_how_to_replay_it(capsy
     assert "failed: One Vote per Term" in out
 
 
-@pytest.mark.alongside
-def test_a_run_is_the_same_to_the_byte_in_every_process(tmp_path: Path) -> None:
-    """Whatever hashes text gets, whatever ran before, and in development mode."""
-    arguments = ["simulate", "--seed", "7", "--seconds", "1", "--profile", "hostile", "--trace"]
-    traces = []
-    for number, (hash_seed, options) in enumerate([("0", []), ("1", ["-X", "dev"])]):
-        trace = tmp_path / f"{number}.jsonl"
-        command = [sys.executable, *options, *command_line(*arguments, str(trace))[1:]]
+ONE_RUN = ["simulate", "--seed", "7", "--seconds", "1", "--profile", "hostile", "--trace"]
+
+
+def trace_of_another_process(hash_seed: str, *options: str) -> bytes:
+    """Have a run traced by an interpreter with these options, and a seed for the hashes of texts."""
+    with tempfile.TemporaryDirectory() as directory:
+        trace = Path(directory) / "run.jsonl"
+        command = [sys.executable, *options, *command_line(*ONE_RUN, str(trace))[1:]]
         variables = {**environment(), "PYTHONHASHSEED": hash_seed}
         subprocess.run(command, env=variables, check=True, capture_output=True, timeout=50, cwd=ROOT)
-        traces.append(trace.read_bytes())
-    assert traces[0] == traces[1]
-    assert main([*arguments, str(tmp_path / "here.jsonl")]) == 0
-    assert (tmp_path / "here.jsonl").read_bytes() == traces[0]
+        return trace.read_bytes()
+
+
+@pytest.mark.beforehand(trace_of_another_process, "0", waits=True)
+@pytest.mark.beforehand(trace_of_another_process, "1", "-X", "dev", waits=True)
+def test_a_run_is_the_same_to_the_byte_in_every_process(tmp_path: Path, beforehand: Beforehand) -> None:
+    """Whatever hashes text gets, whatever ran before, and in development mode.
+
+    The run in this process is not beside others: they may leave out rules.
+    """
+    trace = tmp_path / "here.jsonl"
+    assert main([*ONE_RUN, str(trace)]) == 0
+    assert trace.read_bytes() == beforehand(trace_of_another_process, "0")
+    assert trace.read_bytes() == beforehand(trace_of_another_process, "1", "-X", "dev")
 
 
 def test_a_run_can_be_written_down_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
