@@ -37,8 +37,8 @@ def stand_back(taken: Any) -> None:
 def perform(test: pytest.Function) -> None:
     """Run a test that takes parameters and, as `tmp_path`, a directory: one that is removed afterwards.
 
-    It must print nothing: another test, the one whose turn it is, would be taken to have said it. Nor may it run servers
-    in this process, where other tests leave out rules.
+    It must print nothing: another test, the one whose turn it is, would be taken to have said it. And it must run no
+    servers in this process, where other tests leave out rules.
     """
     arguments = dict(test.callspec.params) if hasattr(test, "callspec") else {}
     with tempfile.TemporaryDirectory() as directory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import count
 
 from raft_threads import compaction, election, kv, replication
 from raft_threads.companion.breaking import Break, Schedule, Swap
@@ -71,10 +72,24 @@ def begin_nothing(state: State, request: InstallSnapshot) -> None:
     """Create no file for what is coming."""
 
 
-def forget_where_the_chunk_ends(state: State, request: InstallSnapshot) -> None:
-    """Note only whether it was the last one."""
-    assert state.incoming is not None
-    state.incoming.installing = request.done
+def want_every_chunk(state: State, request: InstallSnapshot) -> bool:
+    """Do not look at the offset."""
+    return state.incoming is not None and compaction.is_of(state.incoming, request) and not state.incoming.installing
+
+
+def store_at_the_end(self: RequestHandlers, request: InstallSnapshot) -> InstallSnapshotReply:
+    """Store the chunk behind what has come, wherever it belongs."""
+    return _store_chunk(self, replace(request, offset=compaction.bytes_stored(self._state, request)))
+
+
+def every_other_answer_is_lost(cluster: SimulatedCluster) -> str:
+    """n3 has missed entries that n1 has discarded since. Every other answer of n3 is lost; then a chunk comes again."""
+    leave_behind(cluster)
+    answers = count()
+    cluster.network.hold("n3", "n1", lambda message: next(answers) % 2 == 0)
+    cluster.heal()
+    must(cluster, lambda: has_all_of(cluster, "n3", "n1"), "n3 has what n1 has", 1.0)
+    return "n3 knew the chunks that it had already, and has what n1 has."
 
 
 def take_each_chunk_for_the_last(self: RequestHandlers, request: InstallSnapshot) -> InstallSnapshotReply:
@@ -241,10 +256,13 @@ BREAKS = (
     ),
     Break(
         "F13.3",
-        "A follower does not note how far its file reaches, and asks for the first chunk again and again.",
-        (Swap("raft_threads.compaction.record_chunk", forget_where_the_chunk_ends),),
+        "Chunks are stored in the order in which they come, wherever they belong.",
+        (
+            Swap("raft_threads.compaction.wants_chunk", want_every_chunk),
+            Swap("raft_threads.request_handlers.RequestHandlers._store_chunk", store_at_the_end),
+        ),
         LIVENESS,
-        Schedule(n3_needs_the_snapshot, settings=SMALL_CHUNKS),
+        Schedule(every_other_answer_is_lost, settings=SMALL_CHUNKS),
     ),
     Break(
         "F13.4",

@@ -34,7 +34,7 @@ FIGURE_13 = (
         "§7",
         "Each chunk goes into the file at its offset; ours also refuses one that would leave a gap.",
         "Chunks come again when an answer was lost, and the file must be the leader's, byte for byte.",
-        "raft_threads.compaction.record_chunk",
+        "raft_threads.compaction.wants_chunk",
         tests_in(
             "test_figure_13_install_snapshot",
             "test_chunks_are_stored_one_after_the_other",
