@@ -129,6 +129,7 @@ def test_break_shows_a_run_that_goes_wrong_and_then_that_it_holds(
     ]
     places = [out.find(part) for part in parts]
     assert -1 not in places and places == sorted(places), out
+    assert "LOST: the network lost it" in out and " is lost: the network" not in out  # once is enough
     assert "<svg " in diagram.read_text()
 
 

@@ -69,6 +69,7 @@ FIGURE_13 = (
             "test_a_newer_snapshot_of_the_same_leader_takes_the_place_of_one_that_is_half_here",
             "test_a_late_first_chunk_of_an_earlier_snapshot_does_not_take_the_place_of_a_newer_one",
             "test_a_new_leaders_snapshot_begins_anew_whatever_its_index",
+            "test_a_chunk_that_comes_again_changes_nothing",
         )
         + tests_in(
             "test_section_7_snapshots_on_disk",
