@@ -51,7 +51,7 @@ def run_their_tests() -> dict[str, Verdict]:
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "red.json"
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "red_tests", "-p", "no:cacheprovider", "-o", "timeout=5"]
+            [sys.executable, "-m", "pytest", "-q", "-p", "red_tests", "-p", "no:cacheprovider", "-o", "timeout=20"]
             + ["--tb=no", "--red-tests", str(output), *tests],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
