@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import Optional
 
@@ -16,25 +15,26 @@ from raft_threads.history_command import add_check_history
 from raft_threads.operator_arguments import add_operator_commands
 from raft_threads.serve_arguments import add_serve
 from raft_threads.simulation.command import add_simulate
+from raft_threads.standard_streams import run_and_flush
 
 INTERRUPTED = 130
 
 
 def main(argv: Optional[list[str]] = None) -> int:
     """Run the command in `argv` (default: this process's) and return its exit code."""
+    try:
+        return run_and_flush("raft-threads", lambda: run(argv), reader_has_gone=INTERRUPTED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def run(argv: Optional[list[str]]) -> int:
+    """Run the command in `argv`, or say what is wrong with it."""
     arguments = build_parser().parse_args(argv)
     # Each command has brought its own parser, what that cannot check by itself, and what runs.
     arguments.complete(arguments.parser, arguments)
-    try:
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone; keep the interpreter from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
+    code: int = arguments.run(arguments)
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:

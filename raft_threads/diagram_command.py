@@ -16,6 +16,7 @@ from raft_threads.diagrams.run import Run
 from raft_threads.diagrams.space_time import SpaceTime, Window, draw_up
 from raft_threads.diagrams.svg import draw_svg
 from raft_threads.diagrams.text import draw_text
+from raft_threads.standard_streams import complaint_about
 from raft_threads.trace import BadTrace, read_trace
 
 DONE, FAILED = 0, 1
@@ -80,7 +81,7 @@ def run_diagram_command(arguments: argparse.Namespace) -> int:
     except (BadTrace, NothingToDraw) as error:
         return fail(str(error))
     except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return fail(complaint_about(error))
 
 
 def fail(text: str) -> int:

@@ -30,6 +30,7 @@ from raft_threads.bench.stores import LoadFailed
 from raft_threads.bench.works import PEERS, SMALL, WORKS, Measured, Settings, Work, measure, spawn, work_name
 from raft_threads.rpc_server import CannotListen
 from raft_threads.simulation.command import speeds
+from raft_threads.standard_streams import complaint_about
 from raft_threads.storage import StorageError
 
 DONE, FAILED = 0, 1
@@ -49,7 +50,7 @@ def bench(arguments: argparse.Namespace) -> int:
             content = as_json(run.rounds, run.floors, run.findings)
             arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except MISHAPS as error:
-        run.progress.tell(f"raft-threads bench: {error}")
+        run.progress.tell(f"raft-threads bench: {complaint_about(error) if isinstance(error, OSError) else error}")
         return FAILED
     return DONE
 

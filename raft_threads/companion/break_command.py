@@ -19,6 +19,7 @@ from raft_threads.companion.source import path_of, text_of
 from raft_threads.diagram_command import write_svg
 from raft_threads.diagrams.run import Run
 from raft_threads.diagrams.text import draw_text
+from raft_threads.standard_streams import complaint_about
 from raft_threads.trace import read_trace
 
 # How much of a run is shown: its last lines.
@@ -87,7 +88,7 @@ def perform(rule: Rule, left_out: Break, schedule: Schedule, diagram: Path, most
     try:
         print(f"\nDiagram: {diagram}, {write_svg(recorded, diagram, f'without {rule.id}')}")
     except OSError as error:
-        print(f"The diagram could not be written: {error.strerror}", file=sys.stderr)
+        print(f"run_demo.py break: {complaint_about(error)}", file=sys.stderr)
         return 1
     sound = run(schedule, seed=outcome.seed)
     print("\n".join(["", "The same with the rule in place:", *wrapped(ending(sound))]))

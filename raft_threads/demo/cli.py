@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 from contextlib import ExitStack, suppress
@@ -29,6 +28,7 @@ from raft_threads.held_signals import ALL_SIGNALS
 from raft_threads.invariants import InvariantViolation
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
+from raft_threads.standard_streams import run_and_flush
 from raft_threads.storage import StorageError
 
 MOST_SERVERS = 9
@@ -121,13 +121,7 @@ SCENARIOS = {
 def main(argv: Optional[list[str]] = None) -> int:
     """Play the scenario in `argv`. Returns 0 if its checks held, 1 if not, 130 if it was interrupted."""
     make_do_with_any_encoding()
-    try:
-        exit_code = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return exit_code
-    except BrokenPipeError:  # the reader has seen enough, as `head` has; nor may Python flush at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return run_and_flush("run_demo.py", lambda: run(sys.argv[1:] if argv is None else argv), reader_has_gone=0)
 
 
 def run(argv: list[str]) -> int:

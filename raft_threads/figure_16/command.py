@@ -18,6 +18,7 @@ from raft_threads.figure_16.simulated import Conditions, Span
 from raft_threads.figure_16.svg_plot import INSTALL, matplotlib_is_there, write_plots
 from raft_threads.figure_16.table import table
 from raft_threads.figure_16.text_plot import text_plot
+from raft_threads.standard_streams import complaint_about
 
 DONE, FAILED = 0, 1
 TRIALS, REAL_TRIALS = 1000, 20
@@ -111,7 +112,7 @@ def figure_16(arguments: argparse.Namespace) -> int:
         print(f"raft-threads figure-16: {error}", file=sys.stderr)
         return FAILED
     except OSError as error:
-        print(f"raft-threads figure-16: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"raft-threads figure-16: {complaint_about(error)}", file=sys.stderr)
         return FAILED
     return DONE
 

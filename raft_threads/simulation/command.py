@@ -15,6 +15,7 @@ from raft_threads.simulation.chaos import PROFILES
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.run import Plan, Result, run
 from raft_threads.simulation.sweep import shard, sweep
+from raft_threads.standard_streams import complaint_about
 from raft_threads.timing import Timing
 from raft_threads.trace import read_trace
 
@@ -94,7 +95,7 @@ def simulate_one(plan: Plan, trace_path: Optional[Path], diagram_path: Optional[
             drawn = Run(read_trace(lines.getvalue().splitlines(keepends=True)))
             print(f"diagram: {diagram_path}, {write_svg(drawn, diagram_path, f'seed {plan.seed}')}")
     except OSError as error:
-        print(f"raft-threads simulate: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"raft-threads simulate: {complaint_about(error)}", file=sys.stderr)
         return FOUND
     return DONE if result.failure is None else FOUND
 

@@ -22,6 +22,7 @@ from raft_threads.companion.exercises.scratch import (
     places,
     solution,
 )
+from raft_threads.standard_streams import complaint_about
 
 SHOWS = "rules to write anew in a scratch copy, with the tests that belong (docs/exercises.md)"
 DONE, NOT_YET, WRONG, INTERRUPTED = 0, 1, 2, 130
@@ -43,10 +44,8 @@ def main(argv: Sequence[str]) -> int:
         complaint = str(error)
     except NoSuchFunction as error:
         complaint = f"the scratch copy has lost something: {error}"
-    except BrokenPipeError:
-        raise  # the demo deals with readers that have seen enough
     except OSError as error:
-        complaint = f"{error.filename}: {error.strerror}"
+        complaint = complaint_about(error)
     except KeyboardInterrupt:
         print()
         return INTERRUPTED
