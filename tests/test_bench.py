@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from processes import run
 
 from raft_threads.__main__ import main
 from raft_threads.addresses import Address
-from raft_threads.bench import arguments, choices
+from raft_threads.bench import arguments, choices, machine
 from raft_threads.bench.in_process import InProcessLoad, run_in_process
 from raft_threads.bench.load import Load, run_load
 from raft_threads.bench.report import ratio_lines, work_table
@@ -140,6 +141,20 @@ def test_entries_for_each_write_and_message_come_from_what_the_leader_counts() -
     before, after = (ServerStatus("n1", "leader", 1, "n1", 0, 0, n, 0, 0, 0, n // 10, n // 5) for n in (100, 200))
     counted = our_round(1).with_counts(before, after, peers=2)
     assert (counted.entries_per_write, counted.entries_per_message) == (10, 10)
+
+
+def test_what_the_host_takes_away_counts_as_used_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core that a virtual machine did not get was busy for somebody else; time without work is nobody's."""
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    times = []
+    for ours, idle, stolen in ((100, 1000, 10), (250, 1120, 40)):
+        (tmp_path / "stat").write_text(f"cpu  {ours} 0 0 {idle} 0 0 0 {stolen} 0 0\ncpu0 1 0 0 0 0 0 0 0 0 0\n")
+        times.append(machine.cpu_times({}))
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    assert machine.used_by_others(*times, ours=150 * tick, seconds=150 * tick) == pytest.approx(30 / (150 * 2))
 
 
 def test_ratios_are_of_medians_and_only_of_what_was_measured() -> None:

@@ -61,13 +61,13 @@ def describe(directory: Path) -> str:
 
 
 def _busy_seconds() -> Optional[float]:
-    """Return how long all cores together have been busy."""
+    """Return how long all cores together have been busy, or taken away by the host of this virtual machine."""
     try:
         fields = (PROC / "stat").read_text().partition("\n")[0].split()
     except OSError:
         return None
-    user, nice, system, _idle, _wait, interrupts, softly = map(int, fields[1:8])
-    return (user + nice + system + interrupts + softly) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _wait, interrupts, softly, stolen = map(int, fields[1:9])
+    return (user + nice + system + interrupts + softly + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def _file_system(directory: Path) -> str:

@@ -15,7 +15,7 @@ EXPLANATION = """\
 /s: operations a second, the median of all rounds; from, to: the slowest and the fastest round. The rest is of the round
 in the middle. p50, p99, max: latency in ms. leader, other, load: µs of CPU for each operation in the leader, in the
 busiest other server and in the load generator. /write, /message: entries for each write to the leader's disk, and for
-each request that a peer answered. others: which part of the machine's cores was used by nobody of these."""
+each request that a peer answered. others: the part of all cores that others used, the host included."""
 
 
 class Progress:
