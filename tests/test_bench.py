@@ -154,7 +154,8 @@ def test_what_the_host_takes_away_counts_as_used_by_others(
         (tmp_path / "stat").write_text(f"cpu  {ours} 0 0 {idle} 0 0 0 {stolen} 0 0\ncpu0 1 0 0 0 0 0 0 0 0 0\n")
         times.append(machine.cpu_times({}))
     tick = 1 / os.sysconf("SC_CLK_TCK")
-    assert machine.used_by_others(*times, ours=150 * tick, seconds=150 * tick) == pytest.approx(30 / (150 * 2))
+    before, after = times
+    assert machine.used_by_others(before, after, 150 * tick, 150 * tick) == pytest.approx(30 / (150 * 2))
 
 
 def test_ratios_are_of_medians_and_only_of_what_was_measured() -> None:
