@@ -211,6 +211,7 @@ def test_it_measures_real_processes_and_writes_down_every_round(tmp_path: Path) 
         ["--seconds", "0"],
         ["--vs", "no-such-peer"],
         ["--data-dir", "/no/such/directory"],
+        ["--json", "/no/such/file"],
     ],
 )
 def test_wrong_arguments_get_one_clear_error(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,7 @@ def test_without_matplotlib_the_plot_says_how_to_get_it_and_nothing_is_measured(
         ["--request", "20"],
         ["--real", "--seed", "1"],
         ["--from", "x", "--trials", "1"],
+        ["--json", "/no/such/file"],
     ],
 )
 def test_wrong_arguments_get_one_clear_error(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:

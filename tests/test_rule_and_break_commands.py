@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raft_threads.companion.break_command import announcement, refuse_what_cannot_be_written
+from raft_threads.companion.break_command import announcement
 from raft_threads.companion.breaks import BREAKS
 from raft_threads.companion.commands import COMPANION
 from raft_threads.companion.rule import Rule
@@ -20,6 +20,7 @@ from raft_threads.companion.rules import RULES, resolve
 from raft_threads.companion.rules_page import page
 from raft_threads.companion.source import place_of
 from raft_threads.demo.cli import main
+from raft_threads.output_files import refuse_unwritable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -184,10 +185,10 @@ def test_break_refuses_a_file_that_cannot_be_written_before_it_plays(capsys: pyt
 def test_whoever_interrupts_break_finds_no_empty_drawing(tmp_path: Path) -> None:
     """Whether it can be written is found out without leaving anything behind; what is there stays."""
     diagram = tmp_path / "run.svg"
-    refuse_what_cannot_be_written(argparse.ArgumentParser(), diagram)
+    refuse_unwritable(argparse.ArgumentParser(), "--diagram", diagram)
     assert not diagram.exists()
     diagram.write_text("<svg/>")
-    refuse_what_cannot_be_written(argparse.ArgumentParser(), diagram)
+    refuse_unwritable(argparse.ArgumentParser(), "--diagram", diagram)
     assert diagram.read_text() == "<svg/>"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from raft_threads.free_ports import HOST
+from raft_threads.output_files import refuse_unwritable
 
 FLOOR = "floor"
 USUAL = (FLOOR, "clients", "reads", "in-process")
@@ -69,6 +70,8 @@ def complete_bench_arguments(parser: argparse.ArgumentParser, arguments: argpars
             parser.error(f"{peer} is not installed; try: {how}")
     if arguments.data_dir is not None and not arguments.data_dir.is_dir():
         parser.error(f"--data-dir {arguments.data_dir} is not a directory")
+    if arguments.json is not None:
+        refuse_unwritable(parser, "--json", arguments.json)
 
 
 def run_bench(arguments: argparse.Namespace) -> int:

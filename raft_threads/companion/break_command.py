@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import shutil
 import sys
@@ -19,6 +18,7 @@ from raft_threads.companion.source import path_of, text_of
 from raft_threads.diagram_command import write_svg
 from raft_threads.diagrams.run import Run
 from raft_threads.diagrams.text import draw_text
+from raft_threads.output_files import refuse_unwritable
 from raft_threads.standard_streams import complaint_about
 from raft_threads.trace import read_trace
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         print(f"{MARGIN}Its tests know the difference: python3 run_demo.py rule {rule.id}")
         return 0
     diagram = arguments.diagram or Path(f"break-{rule.id}.svg")
-    refuse_what_cannot_be_written(parser, diagram)
+    refuse_unwritable(parser, "--diagram", diagram)
     print("\n".join(announcement(rule, left_out)))
     return perform(rule, left_out, left_out.schedule, diagram, None if arguments.whole else SHOWN)
 
@@ -55,17 +55,6 @@ def list_of_breaks() -> list[str]:
     """Return a line for each rule: what is lost without it, and what servers do then."""
     width, losses = max(map(len, BREAKS)), max(len(each.loses) for each in BREAKS.values())
     return [f"{name:{width}}  {each.loses or '-':{losses}}  {each.does}" for name, each in BREAKS.items()]
-
-
-def refuse_what_cannot_be_written(parser: argparse.ArgumentParser, diagram: Path) -> None:
-    """Exit with 2 if there can be no drawing, before anything is played; leave no file behind that was not there."""
-    is_new = not diagram.exists()
-    try:
-        open(diagram, "a").close()
-        if is_new:
-            diagram.unlink()
-    except OSError as error:
-        parser.error(f"cannot write {diagram}: {error.strerror}; name another file with --diagram")
 
 
 def announcement(rule: Rule, left_out: Break) -> list[str]:

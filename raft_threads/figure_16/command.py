@@ -18,6 +18,7 @@ from raft_threads.figure_16.simulated import Conditions, Span
 from raft_threads.figure_16.svg_plot import INSTALL, matplotlib_is_there, write_plots
 from raft_threads.figure_16.table import table
 from raft_threads.figure_16.text_plot import text_plot
+from raft_threads.output_files import refuse_unwritable
 from raft_threads.standard_streams import complaint_about
 
 DONE, FAILED = 0, 1
@@ -89,6 +90,8 @@ def complete_figure_16_arguments(parser: argparse.ArgumentParser, arguments: arg
     shortest = min(line.shortest for line in arguments.lines)
     if arguments.conditions.request[1] * 1000 >= shortest:
         parser.error(f"--request must be shorter than the shortest election timeout, {shortest} ms (§5.6)")
+    if arguments.json is not None:
+        refuse_unwritable(parser, "--json", arguments.json)
 
 
 def value_or(value: Any, default: Any) -> Any:
@@ -101,7 +104,6 @@ def figure_16(arguments: argparse.Namespace) -> int:
     try:
         if arguments.plot is not None and not matplotlib_is_there():
             raise NotMeasured(f"--plot {INSTALL}")
-        refuse_unwritable(arguments.json)
         results = results_for(arguments)
         show(results)
         if arguments.json is not None:
@@ -115,12 +117,6 @@ def figure_16(arguments: argparse.Namespace) -> int:
         print(f"raft-threads figure-16: {complaint_about(error)}", file=sys.stderr)
         return FAILED
     return DONE
-
-
-def refuse_unwritable(path: Any) -> None:
-    """Raise OSError if results could not be kept at `path`: now, not after minutes."""
-    if path is not None:
-        path.open("a").close()
 
 
 def results_for(arguments: argparse.Namespace) -> Results:
