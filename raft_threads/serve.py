@@ -9,11 +9,10 @@ import queue
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Optional
 
 from raft_threads.garbage import spare_what_lives_long
-from raft_threads.held_signals import STOP_SIGNALS
+from raft_threads.held_signals import STOP_SIGNALS, ignore_signals, interrupt_once
 from raft_threads.log_lines import LogLines
 from raft_threads.rpc_server import CannotListen
 from raft_threads.server import KeyValueServer
@@ -58,32 +57,15 @@ def run_until_stopped(server: KeyValueServer) -> int:
     """Wait for a signal, or until the server stops by itself; then stop it in order. Returns the exit code."""
     failure: Optional[Exception] = None
     try:
-        await_signals()
+        interrupt_once(STOP_SIGNALS, StopRequested)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         failure = server.node.wait_until_stopping()
-        ignore_signals()  # it has begun to stop by itself; being asked to as well changes nothing
+        ignore_signals(STOP_SIGNALS)  # it has begun to stop by itself; being asked to as well changes nothing
     except StopRequested:
         logger.debug("%s was asked to stop", server.id)
     finally:
         server.stop()
     return 1 if failure else 0
-
-
-def await_signals() -> None:
-    """Have SIGTERM and Ctrl-C raise StopRequested in the main thread, once; a second one changes nothing."""
-
-    def request_stop(signum: int, frame: Optional[FrameType]) -> None:
-        ignore_signals()
-        raise StopRequested()
-
-    for each in STOP_SIGNALS:
-        signal.signal(each, request_stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-
-
-def ignore_signals() -> None:
-    """From here on, neither of them changes anything."""
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
 
 
 def start_logging(level: str) -> logging.handlers.QueueListener:

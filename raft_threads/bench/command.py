@@ -28,6 +28,7 @@ from raft_threads.bench.report import (
 from raft_threads.bench.rounds import Round, median
 from raft_threads.bench.stores import LoadFailed
 from raft_threads.bench.works import PEERS, SMALL, WORKS, Measured, Settings, Work, measure, spawn, work_name
+from raft_threads.held_signals import interrupted_once
 from raft_threads.rpc_server import CannotListen
 from raft_threads.simulation.command import speeds
 from raft_threads.standard_streams import complaint_about
@@ -38,6 +39,7 @@ CHOICE_CLIENTS = (1, 64)
 MISHAPS = (BenchFailed, LoadFailed, CannotListen, StorageError, OSError)
 
 
+@interrupted_once()
 def bench(arguments: argparse.Namespace) -> int:
     """Measure what `arguments` ask for, and print it; return the exit code."""
     directory = arguments.data_dir or Path(tempfile.gettempdir())

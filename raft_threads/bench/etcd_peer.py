@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from raft_threads.addresses import Address
-from raft_threads.bench.processes import LOOK_EVERY, PATIENCE, BenchFailed
+from raft_threads.bench.processes import LOOK_EVERY, PATIENCE, BenchFailed, killing_all_on_failure
 from raft_threads.free_ports import HOST, free_ports
+from raft_threads.held_signals import signals_held
 
 
 class EtcdCluster:
@@ -28,20 +29,22 @@ class EtcdCluster:
         peers = {name: f"http://{HOST}:{port}" for name, port in zip(names, ports)}
         self._addresses = {name: Address(HOST, port) for name, port in zip(names, ports[servers:])}
         members = ",".join(f"{name}={url}" for name, url in peers.items())
-        self._processes = {
-            name: subprocess.Popen(
-                ["etcd", "--name", name, "--data-dir", str(directory / name), "--log-level", "error"]
-                + ["--initial-cluster", members, "--initial-cluster-state", "new"]
-                + ["--initial-cluster-token", directory.name]
-                + ["--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name]]
-                + ["--listen-client-urls", self._url(name), "--advertise-client-urls", self._url(name)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            for name in names
-        }
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        with killing_all_on_failure(self._processes):
+            for name in names:
+                command = ["etcd", "--name", name, "--data-dir", str(directory / name), "--log-level", "error"]
+                command += ["--initial-cluster", members, "--initial-cluster-state", "new"]
+                command += ["--initial-cluster-token", directory.name]
+                command += ["--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name]]
+                command += ["--listen-client-urls", self._url(name), "--advertise-client-urls", self._url(name)]
+                with signals_held():
+                    self._processes[name] = subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
 
     def __enter__(self) -> EtcdCluster:
         return self

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from raft_threads.addresses import Address, format_cluster
 from raft_threads.client import Client, ClientError
 from raft_threads.free_ports import choose_addresses
+from raft_threads.held_signals import signals_held
 from raft_threads.server_reports import ServerReport
 
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +39,18 @@ def fresh(directory: Path) -> Iterator[str]:
         yield name
     finally:
         shutil.rmtree(name, ignore_errors=True)
+
+
+@contextmanager
+def killing_all_on_failure(processes: Mapping[str, subprocess.Popen[Any]]) -> Iterator[None]:
+    """Have no process left behind by a cluster that is never made, as its start fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+        raise
 
 
 class Cluster:
@@ -63,9 +76,10 @@ class Cluster:
         self._program = program
         self._arguments = arguments
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        for name in names:
-            if name not in elsewhere:
-                self.start(name)
+        with killing_all_on_failure(self._running):
+            for name in names:
+                if name not in elsewhere:
+                    self.start(name)
 
     def __enter__(self) -> Cluster:
         return self
@@ -78,7 +92,7 @@ class Cluster:
         """Start a server, or start it again."""
         arguments = ["--id", name, "--cluster", format_cluster(self.addresses), "--cluster-name", self.name]
         arguments += ["--data-dir", str(self.directory / name), "--log-level", "warning", *self._arguments]
-        with open(self.directory / f"{name}.log", "ab") as log:
+        with open(self.directory / f"{name}.log", "ab") as log, signals_held():
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", *self._program, "serve", *arguments],
                 cwd=PACKAGE_PARENT,
@@ -89,9 +103,10 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """`kill -9`, or the end of one that was paused."""
-        process = self._running.pop(name)
-        process.kill()
-        process.wait()
+        with signals_held():
+            process = self._running.pop(name)
+            process.kill()
+            process.wait()
 
     def pause(self, name: str) -> None:
         """SIGSTOP: the server is there, and does nothing."""

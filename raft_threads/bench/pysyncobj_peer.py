@@ -17,9 +17,10 @@ from array import array
 from dataclasses import asdict
 from typing import Any
 
-from raft_threads.bench.processes import LOOK_EVERY, PACKAGE_PARENT, PATIENCE, BenchFailed
+from raft_threads.bench.processes import LOOK_EVERY, PACKAGE_PARENT, PATIENCE, BenchFailed, killing_all_on_failure
 from raft_threads.bench.rounds import Round, round_of
 from raft_threads.free_ports import free_ports
+from raft_threads.held_signals import signals_held
 
 WARM_UP = 1.0
 
@@ -29,24 +30,26 @@ class PySyncObjCluster:
 
     def __init__(self, servers: int) -> None:
         ports = [str(port) for port in free_ports(servers)]
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "raft_threads.bench.pysyncobj_peer", port, *(p for p in ports if p != port)],
-                cwd=PACKAGE_PARENT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            )
-            for port in ports
-        ]
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        with killing_all_on_failure(self._processes):
+            for port in ports:
+                others = [other for other in ports if other != port]
+                with signals_held():
+                    self._processes[port] = subprocess.Popen(
+                        [sys.executable, "-m", "raft_threads.bench.pysyncobj_peer", port, *others],
+                        cwd=PACKAGE_PARENT,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        text=True,
+                        start_new_session=True,
+                    )
 
     def __enter__(self) -> PySyncObjCluster:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for process in self._processes:
+        for process in self._processes.values():
             process.kill()
             process.communicate()
 
@@ -59,7 +62,7 @@ class PySyncObjCluster:
     def _wait_for_leader(self) -> subprocess.Popen[str]:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            for process in self._processes:
+            for process in self._processes.values():
                 if self._ask(process, "leader?") == "yes":
                     return process
             time.sleep(LOOK_EVERY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -15,6 +16,7 @@ from raft_threads.bench.processes import Cluster, fresh
 from raft_threads.bench.pysyncobj_peer import PySyncObjCluster
 from raft_threads.bench.rounds import Round
 from raft_threads.bench.stores import EtcdStore, OurStore
+from raft_threads.process_pools import ending_at_once
 
 SMALL, LARGE = 10, 1024
 CLIENTS = (1, 16, 64, 256)
@@ -41,9 +43,9 @@ def warm_up(seconds: float) -> float:
     return min(0.5, seconds / 4)
 
 
-def spawn() -> ProcessPoolExecutor:
-    """Return a process for the load; nothing of ours is in it yet."""
-    return ProcessPoolExecutor(1, get_context("spawn"))
+def spawn() -> AbstractContextManager[ProcessPoolExecutor]:
+    """Have a process for the load; nothing of ours is in it yet."""
+    return ending_at_once(ProcessPoolExecutor(1, get_context("spawn")), 1)
 
 
 def work_name(operation: str, how_many: str, value_bytes: int) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
-import signal
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Callable, NamedTuple, Optional
 
 from raft_threads.client import ClientError
@@ -24,7 +22,7 @@ from raft_threads.demo.show import FIRST_PORT, Show
 from raft_threads.demo.stage import RED, Stage
 from raft_threads.demo.story import story
 from raft_threads.demo.tracing import Recording
-from raft_threads.held_signals import ALL_SIGNALS
+from raft_threads.held_signals import ALL_SIGNALS, ignore_signals, interrupt_once
 from raft_threads.invariants import InvariantViolation
 from raft_threads.proposals import CommandFailed, NotLeader, OutcomeUnknown
 from raft_threads.rpc_server import CannotListen
@@ -179,11 +177,11 @@ def open_recording(parser: argparse.ArgumentParser, arguments: argparse.Namespac
 def perform(scenario: Scenario, show: Show) -> int:
     """Play `scenario` with the curtain up, and clean up even after Ctrl-C; return the exit code."""
     try:
-        let_signals_interrupt()
+        interrupt_once(ALL_SIGNALS, KeyboardInterrupt)
         show.cleanup.callback(show.stage.close)
         show.stage.open()
         exit_code = play(scenario, show)
-        ignore_signals()  # the cleaning up below is never interrupted: the handler does the same
+        ignore_signals(ALL_SIGNALS)  # the cleaning up below is never interrupted: the handler does the same
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
     finally:
@@ -201,23 +199,6 @@ def play(scenario: Scenario, show: Show) -> int:
     show.stage.line()
     show.stage.line(f"   Read: {scenario.read}")
     return 1 if show.stage.failures else 0
-
-
-def let_signals_interrupt() -> None:
-    """Have Ctrl-C, SIGTERM or a closed terminal end the scenario, once; a second one does not disturb the clean-up."""
-
-    def interrupt(signum: int, frame: Optional[FrameType]) -> None:
-        ignore_signals()
-        raise KeyboardInterrupt
-
-    for each in ALL_SIGNALS:
-        signal.signal(each, interrupt)
-
-
-def ignore_signals() -> None:
-    """From here on, none of them changes anything."""
-    for each in ALL_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
 
 
 def parse_port(text: str) -> int:

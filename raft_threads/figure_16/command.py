@@ -18,6 +18,7 @@ from raft_threads.figure_16.simulated import Conditions, Span
 from raft_threads.figure_16.svg_plot import INSTALL, matplotlib_is_there, write_plots
 from raft_threads.figure_16.table import table
 from raft_threads.figure_16.text_plot import text_plot
+from raft_threads.held_signals import interrupted_once
 from raft_threads.output_files import refuse_unwritable
 from raft_threads.standard_streams import complaint_about
 
@@ -99,6 +100,7 @@ def value_or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
+@interrupted_once()
 def figure_16(arguments: argparse.Namespace) -> int:
     """Measure, or read what was measured; print it, keep it, draw it. Returns the exit code."""
     try:

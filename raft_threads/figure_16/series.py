@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -11,6 +10,7 @@ from raft_threads.figure_16.lines import Line
 from raft_threads.figure_16.progress import Progress
 from raft_threads.figure_16.results import Measured, Results, Sample
 from raft_threads.figure_16.simulated import Conditions, run_trial
+from raft_threads.process_pools import results_as_they_come
 from raft_threads.simulation.sweep import processes_with_a_core
 
 TRIALS_A_BATCH = 10
@@ -48,14 +48,7 @@ def samples_of(batches: Sequence[Batch], jobs: int) -> Iterator[tuple[Batch, lis
     if jobs == 1:
         yield from ((batch, run_batch(batch)) for batch in batches)
         return
-    with processes_with_a_core(jobs) as pool:
-        futures = {pool.submit(run_batch, batch): batch for batch in batches}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    yield from results_as_they_come(processes_with_a_core(jobs), jobs, run_batch, batches)
 
 
 def measure(

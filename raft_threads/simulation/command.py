@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from raft_threads.diagram_command import write_svg
 from raft_threads.diagrams.run import Run
+from raft_threads.held_signals import interrupted_once
 from raft_threads.simulation.chaos import PROFILES
 from raft_threads.simulation.cluster import SimulatedCluster
 from raft_threads.simulation.run import Plan, Result, run
@@ -57,6 +58,7 @@ def add_simulate(commands: Any) -> None:
     parser.set_defaults(parser=parser, complete=complete_simulate_arguments, run=simulate)
 
 
+@interrupted_once()
 def simulate(arguments: argparse.Namespace) -> int:
     """Run what `arguments` ask for; return the exit code."""
     if arguments.benchmark:

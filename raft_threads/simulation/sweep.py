@@ -6,11 +6,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from itertools import islice
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, Callable, Optional, TextIO
 
+from raft_threads.process_pools import results_as_they_come
 from raft_threads.simulation.run import Plan, Result, run
 from raft_threads.simulation.run_quietly import OurCore
 
@@ -50,14 +50,8 @@ def results_of(plans: Sequence[Plan], jobs: int) -> Iterator[Result]:
     if jobs == 1:
         yield from map(run, plans)
         return
-    with processes_with_a_core(jobs) as pool:
-        waiting = iter(plans)
-        running: set[Future[Result]] = {pool.submit(run, plan) for plan in islice(waiting, 2 * jobs)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(run, plan) for plan in islice(waiting, len(done))}
-            for future in done:
-                yield future.result()
+    for _, result in results_as_they_come(processes_with_a_core(jobs), jobs, run, plans):
+        yield result
 
 
 class Progress:
