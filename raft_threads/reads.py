@@ -23,11 +23,11 @@ def read_index(state: State) -> int:
     """Return the index up to which must be applied before a read that arrives now is answered (§8).
 
     That is our commit_index, once an entry of our term is committed. Before that we may not know of all that earlier
-    leaders have committed; but all of that is before the first entry of our own term, the no-op.
+    leaders have committed; but all of that is before the first entry of our own term: the no-op, if there is one yet.
     """
-    is_up_to_date = state.log.term_at(state.commit_index) == state.current_term
-    no_op = state.log.first_index_of_term(state.current_term)
-    return state.commit_index if is_up_to_date or no_op is None else no_op
+    if state.log.term_at(state.commit_index) == state.current_term:
+        return state.commit_index
+    return state.log.first_index_of_term(state.current_term) or state.log.last_index + 1
 
 
 def owes_heartbeat(state: State, peer: str) -> bool:

@@ -31,6 +31,15 @@ def test_a_read_needs_all_that_is_committed_when_it_arrives() -> None:
     assert reads.read_index(state) == 3
 
 
+def test_a_leader_without_an_entry_of_its_term_waits_for_one_before_it_answers() -> None:
+    """§8: it has every committed entry, and cannot know which they are."""
+    state = leader(1, 1, commit_index=1)
+    state.current_term = 2
+    assert reads.read_index(state) == 3
+    replication.append_command(state, b"a client's")
+    assert reads.read_index(state) == 3
+
+
 def test_before_its_no_op_is_committed_a_leader_cannot_know_what_is_committed_and_waits_for_that() -> None:
     """§8: at the start of its term it may not know which entries are committed."""
     state = elected(1, 1, commit_index=0)

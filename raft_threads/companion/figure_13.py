@@ -103,7 +103,8 @@ FIGURE_13 = (
     Rule(
         "F13.8",
         "§7",
-        "The state machine becomes what the snapshot says, and so does the configuration.",
+        "The state machine becomes what the snapshot says, and so does the configuration; if it is behind, even when "
+        "the log stays.",
         "The entries that led there will never be applied here.",
         "raft_threads.sessions.Sessions.restore",
         tests_in(

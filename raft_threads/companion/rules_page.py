@@ -55,6 +55,8 @@ def score() -> str:
 
 
 SCORE = """\
+Each run is a script, not found by a search over seeds: so it is short, says what happens, and is the same every time.
+
 There are {rules} rules. Without any one of them, a test that names it fails. Without {shown} of them a run of the
 simulator loses a property of Fig. 3, or liveness (nothing gets on any more), linearizability (clients see what no order
 of their operations explains) or persistence (what a server has acknowledged is not on its disk any more); the same run

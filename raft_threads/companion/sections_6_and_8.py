@@ -205,7 +205,7 @@ SECTION_8 = (
     Rule(
         "S8.3",
         "§8",
-        "A client whose request times out tries other servers.",
+        "A client whose request times out tries other servers: in the paper at random, ours one after the other.",
         "The leader may have crashed, and another one been elected.",
         "raft_threads.client_connections.LeaderConnections.did_not_lead",
         tests_in(
@@ -268,7 +268,8 @@ SECTION_8 = (
         "S8.7",
         "§8, §5.4.2",
         "A leader opens its term with a blank entry.",
-        "Committing it commits what earlier leaders left behind, without having to wait for a client.",
+        "Committing it commits what earlier leaders left behind, and lets reads be answered: without waiting for a "
+        "client to write something.",
         "raft_threads.election.append_no_op",
         tests_in(
             "test_section_8_no_op",

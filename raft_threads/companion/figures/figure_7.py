@@ -137,8 +137,9 @@ def play_repair(cluster: SimulatedCluster, mark: int) -> Scenes:
     yield Scene(
         "What the leader does: it finds where each log agrees with its own",
         draw(cluster, refusals(cluster, mark)),
-        "For each term in conflict the follower refuses once, and the leader goes back past that term (§5.3, the last "
-        "page). What (c) and (d) have beyond the leader's log is in nobody's way, and stays for now.",
+        "Who lacks the leader's last entry refuses once for that; and for each term in which it is found to conflict, "
+        "once more: the leader goes back past that term (§5.3, the last page). What (c) and (d) have beyond the "
+        "leader's log is in nobody's way, and stays for now.",
         [
             Stop(replication.refusal_with_conflict),
             Stop(replication.index_to_try_next),

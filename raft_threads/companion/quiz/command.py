@@ -1,4 +1,4 @@
-"""`run_demo.py quiz`: questions on the paper, each worked out by running the servers (§9.1)."""
+"""`run_demo.py quiz`: questions on the paper, each worked out by running the rules (§9.1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from raft_threads.companion.quiz.asking import Ended, Quiz
 from raft_threads.companion.quiz.topics import TOPICS
 
-SHOWS = "questions on the paper; the answers are worked out by running the servers (§9.1)"
+SHOWS = "questions on the paper; the answers are worked out by running the rules (§9.1)"
 DONE, INTERRUPTED = 0, 130
 QUESTIONS, MOST_QUESTIONS = 10, 1000
 LARGEST_NEW_SEED = 9999
